@@ -1,0 +1,1 @@
+"""A take: played, recorded, aligned, and kept in a folder."""

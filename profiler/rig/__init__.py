@@ -1,0 +1,1 @@
+"""The rig: amp, controls, load, wiring, and the interface that reaches them."""

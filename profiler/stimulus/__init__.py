@@ -1,0 +1,1 @@
+"""What is played through the device: its plan, and every sample of it."""

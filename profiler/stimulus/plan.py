@@ -1,0 +1,337 @@
+"""The plan of a stimulus: what every sample is played for.
+
+A definition (`signals/*.toml`) is a list of segments. At a sample rate it becomes a
+`SignalPlan`, in which every segment has its first sample and its length. Nothing is ever
+recognised in a recording afterwards, and the split into training, validation and test
+follows the plan.
+
+Conventions
+-----------
+`level_dbfs` is the peak of a segment. Times are in seconds, frequencies in Hz.
+Sample 0 is the first sample of the stimulus.
+"""
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from profiler.definitions import Record, find
+from profiler.units import db_to_amplitude
+
+Use = Literal["align", "analyse", "train", "validate", "test"]
+
+SAMPLE_RATES = (44_100, 48_000, 88_200, 96_000, 192_000)
+
+# A marker plays its code, then the same code inverted, each followed by a gap in which
+# the device may ring: what a device adds evenly (offset, even harmonics) cancels.
+MARKER_CODE_SECONDS = 0.2
+MARKER_GAP_SECONDS = 0.05
+
+Seconds = Annotated[float, Field(gt=0.0, le=36_000.0)]
+Frequency = Annotated[float, Field(gt=0.0, le=96_000.0)]
+
+
+class _Segment(Record):
+    name: str = Field(description="name of the segment, once in a plan")
+    use: Use = Field(description="what it is played for: align, analyse, train, validate or test")
+    level_dbfs: float = Field(default=0.0, le=0.0, description="peak level, dBFS")
+    seed: int = Field(default=0, ge=0, description="draws the same random material for one seed")
+    replicate_of: str | None = Field(
+        default=None, description="an earlier segment that this one plays again, sample by sample"
+    )
+
+
+class _Lasting(_Segment):
+    seconds: Seconds = Field(description="length in seconds")
+
+    @property
+    def duration(self) -> float:
+        return self.seconds
+
+
+class Silence(_Lasting):
+    """Nothing: the device's own noise is heard, and it comes to rest."""
+
+    kind: Literal["silence"]
+
+
+class Marker(_Segment):
+    """A coded wideband burst in both polarities, by which a take is aligned."""
+
+    kind: Literal["marker"]
+
+    @property
+    def duration(self) -> float:
+        return 2 * (MARKER_CODE_SECONDS + MARKER_GAP_SECONDS)
+
+
+class Sine(_Lasting):
+    """A steady tone."""
+
+    kind: Literal["sine"]
+    frequency: Frequency = Field(default=440.0, description="in Hz")
+
+
+class Burst(_Segment):
+    """Silence, a tone, silence: how long does the device take to settle, and to rest?"""
+
+    kind: Literal["burst"]
+    frequency: Frequency = Field(default=440.0, description="in Hz")
+    before_seconds: Seconds = Field(default=1.0, description="silence before the tone")
+    tone_seconds: Seconds = Field(default=1.0, description="length of the tone")
+    after_seconds: Seconds = Field(default=1.0, description="silence after the tone")
+
+    @property
+    def duration(self) -> float:
+        return self.before_seconds + self.tone_seconds + self.after_seconds
+
+
+class Sweep(_Segment):
+    """A synchronised exponential sweep (Novak et al., JAES 63(10), 2015), then silence."""
+
+    kind: Literal["sweep"]
+    seconds: Seconds = Field(description="length of the sweep, rounded as synchronism needs")
+    start_hz: Frequency = Field(default=20.0, description="first frequency")
+    stop_hz: Frequency = Field(default=20_000.0, description="last frequency")
+    after_seconds: float = Field(default=0.5, ge=0.0, description="silence in which it rings out")
+
+    @property
+    def rate_constant(self) -> float:
+        """L of the paper, eq. 24: whole periods of the first frequency."""
+        octaves = math.log(self.stop_hz / self.start_hz)
+        return max(1, round(self.start_hz * self.seconds / octaves)) / self.start_hz
+
+    @property
+    def sweep_seconds(self) -> float:
+        """True length of the sweep itself, L ln(f2/f1)."""
+        return self.rate_constant * math.log(self.stop_hz / self.start_hz)
+
+    @property
+    def duration(self) -> float:
+        return self.sweep_seconds + self.after_seconds
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.stop_hz <= self.start_hz:
+            raise ValueError(f"stop_hz must lie above start_hz {self.start_hz:g}")
+        return self
+
+
+class Staircase(_Lasting):
+    """A tone whose level climbs in equal steps up to `level_dbfs`."""
+
+    kind: Literal["staircase"]
+    frequency: Frequency = Field(default=440.0, description="in Hz")
+    lowest_dbfs: float = Field(default=-60.0, le=0.0, description="peak of the first step, dBFS")
+    steps: int = Field(default=13, ge=2, description="number of levels")
+
+    @model_validator(mode="after")
+    def _climbs(self) -> Self:
+        if self.lowest_dbfs >= self.level_dbfs:
+            raise ValueError(f"lowest_dbfs must lie below level_dbfs {self.level_dbfs:g}")
+        return self
+
+
+class Multisine(_Lasting):
+    """Random-phase multisines, their fundamentals and levels changing now and then."""
+
+    kind: Literal["multisine"]
+    lowest_db: float = Field(
+        default=-35.0, le=0.0, description="quietest passage, dB re level_dbfs"
+    )
+    odd_only: bool = Field(
+        default=False,
+        description="one steady multisine of odd lines, for the best linear approximation",
+    )
+
+
+class Noise(_Lasting):
+    """Pink-like noise of changing tone colour under a random level envelope."""
+
+    kind: Literal["noise"]
+    lowest_db: float = Field(
+        default=-40.0, le=0.0, description="quietest passage, dB re level_dbfs"
+    )
+
+
+class Guitar(_Lasting):
+    """A synthetic electric guitar, straight from its jack."""
+
+    kind: Literal["guitar"]
+    lowest_db: float = Field(default=-35.0, le=0.0, description="quietest note, dB re level_dbfs")
+
+
+class File(_Lasting):
+    """The user's own DI, or any other recording."""
+
+    kind: Literal["file"]
+    path: str = Field(description="a mono WAV file; a relative path starts at the definition")
+    offset_seconds: float = Field(default=0.0, ge=0.0, description="where in the file it begins")
+
+
+Segment = Annotated[
+    Silence | Marker | Sine | Burst | Sweep | Staircase | Multisine | Noise | Guitar | File,
+    Field(discriminator="kind"),
+]
+
+
+class _Signal(Record):
+    name: str = Field(description="name of the signal")
+    version: int = Field(default=1, ge=1, description="raised whenever its samples change")
+    description: str = Field(default="", description="what it is for, in a line")
+    seed: int = Field(default=0, ge=0, description="of all its random material")
+    segments: tuple[Segment, ...] = Field(min_length=1, description="what is played, in order")
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_replicates_known(self) -> Self:
+        seen: dict[str, Segment] = {}
+        for segment in self.segments:
+            if segment.name in seen:
+                raise ValueError(f"two segments are named {segment.name!r}")
+            original = seen.get(segment.replicate_of or "")
+            if segment.replicate_of and original is None:
+                raise ValueError(
+                    f"segment {segment.name!r} replicates {segment.replicate_of!r}, which does "
+                    "not stand before it"
+                )
+            if original is not None and _essence(original) != _essence(segment):
+                raise ValueError(
+                    f"segment {segment.name!r} replicates {original.name!r} but differs from it"
+                )
+            seen[segment.name] = segment
+        return self
+
+
+class SignalDefinition(_Signal):
+    """A stimulus as written in `signals/*.toml`, for any sample rate."""
+
+    def plan(self, sample_rate: int, *, gain_db: float = 0.0) -> "SignalPlan":
+        """The definition at a sample rate, the whole of it played at `gain_db`."""
+        return SignalPlan(
+            **{name: getattr(self, name) for name in type(self).model_fields},
+            sample_rate=sample_rate,
+            gain_db=gain_db,
+        )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A segment and the samples of the stimulus that it takes: `start:stop`."""
+
+    segment: Segment
+    start: int
+    stop: int
+
+    @property
+    def slice(self) -> slice:
+        return slice(self.start, self.stop)
+
+
+class SignalPlan(_Signal):
+    """A stimulus at a sample rate, sample for sample."""
+
+    schema_: Literal["ampscope.plan/1"] = Field(default="ampscope.plan/1", alias="schema")
+    sample_rate: int = Field(description="in Hz")
+    gain_db: float = Field(default=0.0, description="of the whole signal, re its segments' levels")
+
+    @model_validator(mode="after")
+    def _rate_is_known(self) -> Self:
+        if self.sample_rate not in SAMPLE_RATES:
+            raise ValueError(
+                f"sample rate {self.sample_rate} Hz: expected one of "
+                f"{', '.join(map(str, SAMPLE_RATES))}"
+            )
+        return self
+
+    def placed(self) -> tuple[Placed, ...]:
+        """Every segment with the samples it takes, in order and without gaps."""
+        lengths = (round(s.duration * self.sample_rate) for s in self.segments)
+        edges = [0, *itertools.accumulate(lengths)]
+        return tuple(
+            Placed(segment, start, stop)
+            for segment, (start, stop) in zip(self.segments, itertools.pairwise(edges), strict=True)
+        )
+
+    def used_for(self, *uses: Use) -> Iterator[Placed]:
+        """The segments played for one of `uses`, in order."""
+        return (placed for placed in self.placed() if placed.segment.use in uses)
+
+    def of_kind(self, *kinds: str) -> Iterator[Placed]:
+        """The segments of one of `kinds`, in order."""
+        return (placed for placed in self.placed() if placed.segment.kind in kinds)
+
+    @property
+    def frames(self) -> int:
+        return self.placed()[-1].stop
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.sample_rate
+
+    @property
+    def peak_dbfs(self) -> float:
+        """The highest level of any segment that sounds; -inf when none does."""
+        sounding = [s.level_dbfs for s in self.segments if s.kind != "silence"]
+        return max(sounding, default=-math.inf) + self.gain_db
+
+    @property
+    def gain(self) -> float:
+        """`gain_db` as a factor."""
+        return float(db_to_amplitude(self.gain_db))
+
+    @property
+    def identity(self) -> str:
+        """What the markers carry: the same for one version of one signal at any level."""
+        essence = f"{self.name}/{self.version}/{self.seed}"
+        return hashlib.sha256(essence.encode()).hexdigest()
+
+    def bracketed(self) -> "SignalPlan":
+        """The plan with a marker at head and tail and room for the latency around them.
+
+        A plan that begins and ends with silence next to a marker is returned as it is.
+        """
+        kinds = [segment.kind for segment in self.segments]
+        if kinds[:2] == ["silence", "marker"] and kinds[-2:] == ["marker", "silence"]:
+            return self
+        head = (
+            Silence(name="pre-roll", kind="silence", use="align", seconds=0.5),
+            Marker(name="head", kind="marker", use="align", level_dbfs=_marker_level(self)),
+        )
+        tail = (
+            Marker(name="tail", kind="marker", use="align", level_dbfs=_marker_level(self)),
+            Silence(name="post-roll", kind="silence", use="align", seconds=1.0),
+        )
+        return self.model_copy(update={"segments": (*head, *self.segments, *tail)})
+
+
+def load_signal(name: str) -> SignalDefinition:
+    """The definition that a bare name or a path means.
+
+    Raises
+    ------
+    DefinitionError
+        No such definition, or one that cannot be meant.
+    """
+    path = find("signals", name)
+    definition = SignalDefinition.load_toml(path)
+    anchored = [
+        segment.model_copy(update={"path": str(path.parent.resolve() / segment.path)})
+        if segment.kind == "file"
+        else segment
+        for segment in definition.segments
+    ]
+    return definition.model_copy(update={"segments": tuple(anchored)})
+
+
+def _marker_level(plan):
+    """As loud as the material it brackets, but no louder than -12 dBFS."""
+    return min(-12.0, plan.peak_dbfs - plan.gain_db)
+
+
+def _essence(segment):
+    return segment.model_dump(exclude={"name", "use", "replicate_of"})
