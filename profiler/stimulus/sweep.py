@@ -1,0 +1,81 @@
+"""The synchronised exponential sweep, and the inverse that turns its response into
+impulse responses.
+
+Source: Novak, Lotton, Simon, "Synchronized swept-sine: theory, application, and
+implementation", JAES 63(10), 2015. The sweep is sin(2 pi f1 L exp(t/L)) with f1 L a whole
+number: its m-th harmonic is then the sweep itself, advanced by L ln m, so after
+deconvolution the harmonics' impulse responses stand L ln m before the linear one.
+"""
+
+import numpy as np
+
+from profiler.stimulus.plan import Sweep
+from profiler.units import db_to_amplitude
+
+FADE_IN_PERIODS = 1.0  # of the first frequency
+FADE_OUT_SECONDS = 0.002
+
+
+def sweep(segment: Sweep, sample_rate: int) -> np.ndarray:
+    """A synchronised sweep with fades, then `after_seconds` of silence.
+
+    Parameters
+    ----------
+    segment : Sweep
+        Frequencies, length and peak level.
+    sample_rate : int
+        In Hz; the sweep must end below half of it.
+
+    Returns
+    -------
+    (n,) float64 array
+        `segment.duration` seconds.
+
+    Raises
+    ------
+    ValueError
+        The last frequency is not below half the sample rate.
+    """
+    if segment.stop_hz >= sample_rate / 2:
+        raise ValueError(
+            f"a sweep to {segment.stop_hz:g} Hz does not fit a sample rate of {sample_rate} Hz"
+        )
+    played = np.zeros(round(segment.duration * sample_rate))
+    frames = min(round(segment.sweep_seconds * sample_rate), len(played))
+    t = np.arange(frames) / sample_rate
+    rate = segment.rate_constant
+    played[:frames] = np.sin(2 * np.pi * segment.start_hz * rate * np.exp(t / rate))  # eq. 23
+
+    fade_in = min(round(FADE_IN_PERIODS * sample_rate / segment.start_hz), frames // 2)
+    fade_out = min(round(FADE_OUT_SECONDS * sample_rate), frames // 2)
+    played[:fade_in] *= _rise(fade_in)
+    played[frames - fade_out : frames] *= _rise(fade_out)[::-1]
+    return db_to_amplitude(segment.level_dbfs) * played
+
+
+def inverse_spectrum(segment: Sweep, frequencies: np.ndarray) -> np.ndarray:
+    """One over the spectrum of the endless sweep of amplitude 1, in continuous time.
+
+    A response's spectrum (its FFT over the sample rate) times this is the transfer function,
+    at the frequencies that the sweep passes. Novak et al., eq. 43.
+
+    Parameters
+    ----------
+    segment : Sweep
+        The sweep that was played.
+    frequencies : (m,) float array
+        In Hz. The inverse is 0 at 0 Hz.
+
+    Returns
+    -------
+    (m,) complex array
+    """
+    f = np.asarray(frequencies, dtype=float)
+    rate = segment.rate_constant
+    safe = np.where(f > 0, f, 1.0)
+    phase = -2 * np.pi * f * rate * (1 - np.log(safe / segment.start_hz)) + np.pi / 4
+    return np.where(f > 0, 2 * np.sqrt(f / rate), 0.0) * np.exp(1j * phase)
+
+
+def _rise(frames):
+    return np.sin(0.5 * np.pi * np.arange(frames) / max(frames, 1)) ** 2
