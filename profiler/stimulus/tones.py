@@ -1,0 +1,65 @@
+"""Steady tones: the sine, the burst that shows settling, the staircase of levels.
+
+All of them are phase-true: they begin with a rising zero crossing, so a burst needs no
+fade at its edges (a fade would be measured as settling) and a staircase changes its level
+without a step in the waveform.
+
+Conventions
+-----------
+A level is a peak. A tone with whole periods only is silent in the fraction of a period
+that is left over at its end.
+"""
+
+import numpy as np
+
+from profiler.stimulus.plan import Burst, Sine, Staircase
+from profiler.stimulus.shaping import frames, with_fades
+from profiler.units import db_to_amplitude
+
+SINE_FADE_SECONDS = 0.005  # long against a period of the hearing's best range, short to wait for
+
+
+def sine(segment: Sine, sample_rate: int):
+    """A steady tone, `(n,)` float64, with 5 ms of raised-cosine fade at both ends."""
+    tone = np.sin(2 * np.pi * _periods(frames(segment, sample_rate), segment, sample_rate))
+    return db_to_amplitude(segment.level_dbfs) * with_fades(tone, sample_rate, SINE_FADE_SECONDS)
+
+
+def burst(segment: Burst, sample_rate: int):
+    """Silence, whole periods of a tone without fades, silence; `(n,)` float64.
+
+    The first sample of the tone, a zero, is at `round(before_seconds * sample_rate)`.
+    Whole periods begin and end at zero phase: 1 s of 440 Hz is exactly 440 of them.
+    """
+    signal = np.zeros(frames(segment, sample_rate))
+    first = round(segment.before_seconds * sample_rate)
+    tone = _whole_periods(round(segment.tone_seconds * sample_rate), segment, sample_rate)
+    signal[first : first + len(tone)] = tone
+    return db_to_amplitude(segment.level_dbfs) * signal
+
+
+def staircase(segment: Staircase, sample_rate: int):
+    """A tone whose level climbs in steps that are equal in dB; `(n,)` float64.
+
+    Steps last equally long; each begins with the first whole period in its time.
+    """
+    n = frames(segment, sample_rate)
+    tone = _whole_periods(n, segment, sample_rate)
+    period = np.floor(_periods(n, segment, sample_rate))
+    step_seconds = segment.seconds / segment.steps
+    step = np.floor(period / segment.frequency / step_seconds + 1e-9)
+    rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
+    level_dbfs = segment.lowest_dbfs + rise_db * np.minimum(step, segment.steps - 1)
+    return db_to_amplitude(level_dbfs) * tone
+
+
+def _periods(n, segment, sample_rate):
+    """Periods of the tone gone by at each sample."""
+    return np.arange(n) * (segment.frequency / sample_rate)
+
+
+def _whole_periods(n, segment, sample_rate):
+    """A sine of `n` samples, silent after its last whole period."""
+    periods = _periods(n, segment, sample_rate)
+    whole = np.floor(n * segment.frequency / sample_rate + 1e-9)
+    return np.where(periods < whole, np.sin(2 * np.pi * periods), 0.0)
