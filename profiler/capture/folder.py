@@ -9,8 +9,9 @@
     models/<name>/   trained models
     report.html      all of it to look at
 
-While a take runs the response is `response.partial.wav`; it keeps that name when the take
-does not reach its end.
+While a take runs its files are `stimulus.partial.wav`, `response.partial.wav` and
+`blocks.partial.csv`; they keep those names when the take does not reach its end, and a capture
+that was in the folder before stays as it was.
 """
 
 import datetime
@@ -65,6 +66,14 @@ class CaptureFolder:
     @property
     def partial_response_path(self) -> Path:
         return self.path / "response.partial.wav"
+
+    @property
+    def partial_stimulus_path(self) -> Path:
+        return self.path / "stimulus.partial.wav"
+
+    @property
+    def partial_blocks_path(self) -> Path:
+        return self.path / "blocks.partial.csv"
 
     @property
     def blocks_path(self) -> Path:

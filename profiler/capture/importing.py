@@ -24,7 +24,7 @@ from profiler.capture.alignment import align
 from profiler.capture.folder import CaptureFolder, CaptureRecord
 from profiler.errors import CaptureError, NotAligned, ProfilerError
 from profiler.rig.interface import StreamReport
-from profiler.rig.rig import Rig
+from profiler.rig.rig import FileInterface, Rig
 from profiler.stimulus.plan import SAMPLE_RATES, File, SignalPlan
 from profiler.stimulus.synthesis import render
 from profiler.units import amplitude_to_db, peak_dbfs, power_to_db
@@ -38,17 +38,8 @@ OFFSET_BAND_HZ = (150.0, 8_000.0)
 PLAN_AGREEMENT_DB = -50.0  # 16-bit files with dither stay well below
 
 
-def import_pair(
-    stimulus_path: Path,
-    response_path: Path,
-    path: Path,
-    rig: Rig,
-    *,
-    return_channel: int | None = None,
-    delay_samples: float | None = None,
-    replace: bool = False,
-) -> CaptureFolder:
-    """Make a capture in the folder `path` of a stimulus and a response.
+def import_pair(rig: Rig, path: Path, *, replace: bool = False) -> CaptureFolder:
+    """Make a capture in the folder `path` of the pair that a file rig names.
 
     The plan is read from `<stimulus>.plan.json`, which `ampscope signal make` wrote beside
     the WAV; without one the pair is taken as a user's own DI: its first 80 % train, then
@@ -57,11 +48,10 @@ def import_pair(
     Parameters
     ----------
     rig : Rig
-        With a `FileInterface`; its chain describes the device.
-    return_channel : int, optional
-        Channel of the response, from 1; needed when its channels differ.
-    delay_samples : float, optional
-        When the user knows better than the alignment.
+        With a `FileInterface`: the files, the channel of the response where its channels
+        differ, and the delay when the user knows better. Its chain describes the device.
+    path : Path
+        Folder of the capture; with `replace` what is in it is taken anew.
 
     Raises
     ------
@@ -70,9 +60,13 @@ def import_pair(
     NotAligned
         No single delay explains the response; the message names the likely cause.
     """
+    if not isinstance(rig.interface, FileInterface):
+        raise ValueError(f"expected a file rig, got driver={rig.interface.driver!r}")
+    stimulus_path, response_path = Path(rig.interface.stimulus), Path(rig.interface.response)
+    delay_samples = rig.interface.delay_samples
     repairs: list[str] = []
     stimulus, sample_rate = _stimulus(stimulus_path, repairs)
-    response = _response(response_path, sample_rate, return_channel, repairs)
+    response = _response(response_path, sample_rate, rig.interface.return_channel, repairs)
     plan = _plan(stimulus_path, stimulus, sample_rate, repairs)
     offset = _offset(stimulus, response, sample_rate, delay_samples, repairs)
     response = _fitted(response, offset, plan, stimulus_path, response_path, repairs)

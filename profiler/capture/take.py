@@ -1,8 +1,8 @@
 """A take: play the plan, record the response, keep both.
 
-The response is written while it is recorded, so a crash loses nothing that was played. It
-bears the name `response.partial.wav` until the last frame has arrived, and keeps that name
-when the take breaks off.
+The response is written while it is recorded, so a crash loses nothing that was played. Until
+the last frame has arrived it bears the name `response.partial.wav`, and it keeps that name when
+the take breaks off; only a whole take replaces an earlier one.
 """
 
 import contextlib
@@ -74,7 +74,7 @@ def take(
     _refuse_a_full_disk(folder.path, plan.frames * 4 * (1 + interface.channels))
     existed = folder.path.is_dir()
     try:
-        wav.write(folder.stimulus_path, render(plan), plan.sample_rate)
+        wav.write(folder.partial_stimulus_path, render(plan), plan.sample_rate)
         return _play_and_record(rig, plan, folder, interface, on_progress)
     except BaseException:
         if not folder.partial_response_path.exists() and not existed:
@@ -86,7 +86,7 @@ def _play_and_record(rig, plan, folder, interface, on_progress):
     recorder = _Recorder(folder, plan, interface.channels, on_progress)
     try:
         with recorder:
-            stimulus = (block[:, 0] for block in wav.blocks(folder.stimulus_path))
+            stimulus = (block[:, 0] for block in wav.blocks(folder.partial_stimulus_path))
             stream = interface.play_record(stimulus, plan.frames, recorder.record)
             if stream.frames != plan.frames:
                 raise Dropout(
@@ -99,6 +99,9 @@ def _play_and_record(rig, plan, folder, interface, on_progress):
             error.add_note(kept)
             raise
         raise type(error)(f"{error}; {kept}") from error
+    _forget_results(folder)
+    folder.partial_stimulus_path.replace(folder.stimulus_path)
+    folder.partial_blocks_path.replace(folder.blocks_path)
     folder.partial_response_path.replace(folder.response_path)
     record = CaptureRecord(
         created_utc=datetime.datetime.now(datetime.UTC),
@@ -123,7 +126,7 @@ class _Recorder:
         self._wav = wav.Writer(
             folder.partial_response_path, plan.sample_rate, channels, frames=plan.frames
         )
-        self._log = open(folder.blocks_path, "w", encoding="ascii")  # noqa: SIM115
+        self._log = open(folder.partial_blocks_path, "w", encoding="ascii")  # noqa: SIM115
         self._log.write("frame,frames,flags,adc_seconds,dac_seconds\n")
 
     def record(self, block: Block) -> None:
@@ -146,8 +149,8 @@ class _Recorder:
 
     def what_was_kept(self):
         if self._wav.frames == 0:
-            self._folder.partial_response_path.unlink(missing_ok=True)
-            self._folder.blocks_path.unlink(missing_ok=True)
+            for path in _partial_paths(self._folder):
+                path.unlink(missing_ok=True)
             return "nothing was recorded"
         seconds = self._wav.frames / self._plan.sample_rate
         return f"the {seconds:.1f} s recorded are kept in {self._folder.partial_response_path}"
@@ -162,18 +165,33 @@ class _Recorder:
             self._wav.close()
 
 
+def _partial_paths(folder):
+    return folder.partial_stimulus_path, folder.partial_response_path, folder.partial_blocks_path
+
+
 def _refuse_what_is_there(folder, replace):
     if folder.path.exists() and not folder.path.is_dir():
         raise CaptureError(f"{folder.path}: is a file, expected a folder for the capture")
     if replace or not folder.path.is_dir():
         return
-    ours = {folder.stimulus_path, folder.partial_response_path, folder.blocks_path}
-    foreign = sorted(set(folder.path.iterdir()) - ours)
+    foreign = sorted(set(folder.path.iterdir()) - set(_partial_paths(folder)))
     if foreign:
         raise CaptureError(
             f"{folder.path}: already holds {foreign[0].name}: choose another folder with -o, or "
             "replace the capture with -y"
         )
+
+
+def _forget_results(folder):
+    """Take away what was made from the take that this one replaces, its record first."""
+    for path in (
+        folder.record_path,
+        folder.response_path,
+        folder.alignment_path,
+        folder.analysis_path,
+        folder.report_path,
+    ):
+        path.unlink(missing_ok=True)
 
 
 def _refuse_a_full_disk(path, bytes_needed):

@@ -65,7 +65,9 @@ class FileInterface(Record):
     driver: Literal["file"] = Field(description="a pair of WAV files recorded elsewhere")
     stimulus: str = Field(description="WAV that was played; a relative path starts at the rig file")
     response: str = Field(description="WAV that was recorded")
-    return_channel: Channel = Field(default=1, description="channel of the response, from 1")
+    return_channel: Channel | None = Field(
+        default=None, description="channel of the response, from 1, where its channels differ"
+    )
     delay_samples: float | None = Field(
         default=None, description="response behind stimulus, where it is known better"
     )
