@@ -47,7 +47,7 @@ def marker(segment: Marker, identity: str, sample_rate: int) -> np.ndarray:
     Returns
     -------
     (n,) float64 array
-        `segment.duration` seconds, its peak at most 0.6 dB below `segment.level_dbfs`.
+        `segment.duration` seconds, its peak at most 1 dB below `segment.level_dbfs`.
     """
     half = half_frames(sample_rate)
     played = np.zeros(round(segment.duration * sample_rate))

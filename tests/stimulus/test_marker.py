@@ -23,7 +23,7 @@ def resemblance(a, b):
 def test_its_peak_is_the_level_and_never_above_it(sample_rate):
     levels = [peak_dbfs(marker(head(level_dbfs=-6.0), str(seed), sample_rate)) for seed in range(5)]
     assert max(levels) <= -6.0 + 1e-9
-    assert min(levels) > -6.6  # the highest peak may fall between two samples
+    assert min(levels) > -7.0  # the highest peak may fall between two samples
 
 
 @pytest.mark.parametrize("sample_rate", SAMPLE_RATES)
