@@ -150,8 +150,14 @@ def _read(path, parse):
 
 
 def _first_complaint(error, model):
-    """One line about the first thing pydantic found: key, what was found, what is meant."""
-    details = error.errors()[0]
+    """One line about one thing pydantic found: key, what was found, what is meant.
+
+    An unknown key comes first: it is most often the typing mistake by which another one
+    is missing.
+    """
+    complaints = error.errors()
+    unknown = [found for found in complaints if found["type"] == "extra_forbidden"]
+    details = (unknown or complaints)[0]
     key = _key(model, details["loc"])
     owner = _owners(model, details["loc"][:-1])[0]
     known = {(field.alias or name): field for name, field in owner.model_fields.items()}

@@ -69,7 +69,7 @@ def test_a_record_does_not_change(tmp_path):
         ),
         (
             'name = "tweed"\nmain = {kind = "knob", turns = 5}\n',
-            "main.turn is missing (where it points, 0 to 10)",
+            "unknown key main.turns: did you mean turn (where it points, 0 to 10)?",
         ),
         (
             'name = "tweed"\nmain = {kind = "knob", turn = 5, trun = 5}\n',
@@ -92,6 +92,10 @@ def test_a_record_does_not_change(tmp_path):
         (
             VALID + '[[controls]]\nkind = "switch"\no = true\non = true\n',
             "unknown key controls.0.o: did you mean on (up or down)?",
+        ),
+        (
+            'name = "tweed"\nmain = {kind = "knob"}\n',
+            "main.turn is missing (where it points, 0 to 10)",
         ),
         ("", "name is missing (what is printed on it)"),
     ],
