@@ -25,7 +25,7 @@ from profiler.capture.folder import CaptureFolder, CaptureRecord
 from profiler.errors import CaptureError, NotAligned, ProfilerError
 from profiler.rig.interface import StreamReport
 from profiler.rig.rig import FileInterface, Rig
-from profiler.stimulus.plan import SAMPLE_RATES, File, SignalPlan
+from profiler.stimulus.plan import SAMPLE_RATES, File, SignalPlan, plan_path
 from profiler.stimulus.synthesis import render
 from profiler.units import amplitude_to_db, peak_dbfs, power_to_db
 
@@ -156,11 +156,6 @@ def _plan(stimulus_path, stimulus, sample_rate, repairs):
         repairs.append(f"stimulus: its level is {change_db:+.2f} dB re the plan, noted in the plan")
         plan = plan.model_copy(update={"gain_db": plan.gain_db + change_db})
     return plan
-
-
-def plan_path(stimulus_path: Path) -> Path:
-    """Where the plan of a stimulus WAV stands: `x.wav`, `x.plan.json`."""
-    return Path(stimulus_path).with_suffix(".plan.json")
 
 
 def _own_material(stimulus_path, frames, sample_rate):

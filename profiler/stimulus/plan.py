@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -326,6 +327,11 @@ def load_signal(name: str) -> SignalDefinition:
         for segment in definition.segments
     ]
     return definition.model_copy(update={"segments": tuple(anchored)})
+
+
+def plan_path(stimulus_path: Path) -> Path:
+    """Where the plan of a stimulus WAV stands: `x.wav`, `x.plan.json`."""
+    return Path(stimulus_path).with_suffix(".plan.json")
 
 
 def _marker_level(plan):
