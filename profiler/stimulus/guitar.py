@@ -53,7 +53,11 @@ POWER_SHAPES = ("power, low", "power, low, octave", "power, A")
 
 COLOUR_SECONDS = 3.0
 CORNER_HZ = (450.0, 8000.0)
-SOFTEST_IN_PHRASE_DB = -14.0  # re the hardest note of the phrase
+SOFTEST_IN_PHRASE_DB = -12.0  # re the hardest note of the phrase
+STOP_SECONDS = (0.005, 0.04)  # in which a finger stops a string
+LAST_WOUND_STRING = 2  # E, A and D are wound: duller, and their treble dies sooner
+E3_DECAY_SECONDS = 7.0  # by 60 dB, of a guitar of average sustain
+SOFT_CORNER_HZ = 1800.0  # where the treble of the softest pluck ends
 
 
 @dataclass(frozen=True)
@@ -159,42 +163,60 @@ def play_note(note: Note, instrument: Instrument, rng: np.random.Generator):
     """One note, before the pickup's resonance; its peak is its hardness."""
     n = round(note.seconds * MATERIAL_RATE)
     period = MATERIAL_RATE / note.pitch(np.arange(n) / MATERIAL_RATE)
-    corner = 500.0 + instrument.brightness_hz * note.hardness**1.2
-    place = min(instrument.pick_place * note.frequency / OPEN_STRINGS_HZ[note.string], 0.5)
-    grain = rng.normal(0.0, 0.05, round(period[0]))
-    if note.muted:
-        decay, treble_decay = rng.uniform(0.12, 0.35), rng.uniform(0.03, 0.1)
-        corner *= 0.5
-    else:
-        decay = instrument.sustain * 6.0 * (150.0 / note.frequency) ** 0.35
-        treble_decay = decay * rng.uniform(0.1, 0.3)
-    if note.legato:
-        corner *= 0.45
-    pulse = picked(period[0], place, corner, grain, MATERIAL_RATE)
-    wave = plucked_string(
-        period,
-        pulse,
-        decay_seconds=decay,
-        treble_decay_seconds=treble_decay,
-        sample_rate=MATERIAL_RATE,
-    )
     pickup_delay = instrument.pickup_place * MATERIAL_RATE / OPEN_STRINGS_HZ[note.string]
-    sound = at_pickup(wave, pickup_delay)
+    sound = at_pickup(_string_in_two_planes(note, period, instrument, rng), pickup_delay)
     if not note.legato:
         _add_pick_noise(sound, note, rng)
-    stop = min(n, round(rng.uniform(0.005, 0.04) * MATERIAL_RATE))
+    stop = min(n, round(rng.uniform(*STOP_SECONDS) * MATERIAL_RATE))
     sound[n - stop :] *= np.linspace(1.0, 0.0, stop)
     return scaled_to_peak(sound, note.hardness)
 
 
+def _string_in_two_planes(note, period, instrument, rng):
+    """A string swings towards the body and along it, the latter longer and a cent sharper.
+
+    Together they beat, and decay fast at first and slowly later (Weinreich, JASA 62(6),
+    1977, for the piano's strings; a guitar's bridge does the same to one string).
+    """
+    place = min(instrument.pick_place * note.frequency / OPEN_STRINGS_HZ[note.string], 0.5)
+    grain = rng.normal(0.0, 0.05, round(period[0]))
+    pulse = picked(period[0], place, _corner_hz(note, instrument), grain, MATERIAL_RATE)
+    if note.muted:
+        decay, treble_decay = rng.uniform(0.12, 0.35), rng.uniform(0.03, 0.1)
+    else:
+        decay = instrument.sustain * E3_DECAY_SECONDS * (165.0 / note.frequency) ** 0.4
+        treble_decay = decay * (0.2 if note.string <= LAST_WOUND_STRING else 0.5)
+    along = rng.uniform(0.1, 0.35)
+    cents = rng.uniform(0.3, 1.5)
+    return sum(
+        share
+        * plucked_string(
+            period * 2.0 ** (-sharp / 1200),
+            pulse,
+            decay_seconds=longer * decay,
+            treble_decay_seconds=longer * treble_decay,
+            sample_rate=MATERIAL_RATE,
+        )
+        for share, sharp, longer in ((1.0 - along, 0.0, 1.0), (along, cents, 2.5))
+    )
+
+
+def _corner_hz(note, instrument):
+    """Where the treble of the pluck ends: a soft pick, a palm and thick strings dull it."""
+    corner = SOFT_CORNER_HZ + instrument.brightness_hz * note.hardness
+    if note.muted or note.legato:
+        corner *= 0.5
+    return corner * (0.6 if note.string <= LAST_WOUND_STRING else 1.0)
+
+
 def _play(phrase, rng):
     instrument = Instrument(
-        pick_place=rng.uniform(0.06, 0.25),
-        pickup_place=rng.uniform(0.06, 0.25),
-        pickup_resonance_hz=rng.uniform(2000.0, 5500.0),
-        pickup_q=rng.uniform(0.7, 2.5),
-        sustain=rng.uniform(0.4, 1.2),
-        brightness_hz=rng.uniform(2000.0, 8000.0),
+        pick_place=rng.uniform(0.06, 0.3),
+        pickup_place=rng.uniform(0.06, 0.27),
+        pickup_resonance_hz=rng.uniform(2000.0, 5000.0),
+        pickup_q=rng.uniform(0.8, 3.0),
+        sustain=rng.uniform(0.5, 1.5),
+        brightness_hz=rng.uniform(4000.0, 14_000.0),
     )
     end = max(note.onset + note.seconds for note in phrase.notes)
     sound = np.zeros(round(end * MATERIAL_RATE) + 1)
@@ -238,6 +260,11 @@ def _hardness(rng):
     return float(db_to_amplitude(rng.uniform(SOFTEST_IN_PHRASE_DB, 0.0)))
 
 
+def _held(rng, seconds):
+    """How long a note is held: most ring into the next, some are cut short."""
+    return float(seconds * (rng.uniform(0.4, 0.8) if rng.random() < 0.25 else 1.15))
+
+
 def _chord(rng, shapes, onset, seconds, hardness, *, stroke=0.012, muted=False):
     """A chord, strummed down or up: its strings follow one another within `stroke` each."""
     shape = CHORD_SHAPES[shapes[rng.integers(len(shapes))]]
@@ -264,7 +291,7 @@ def _single_notes(rng):
     for _ in range(5):
         seconds = rng.uniform(0.2, 0.8)
         string, fret = int(rng.integers(0, 6)), int(rng.integers(0, HIGHEST_FRET + 1))
-        notes.append(Note(now, string, fret, 1.2 * seconds, _hardness(rng)))
+        notes.append(Note(now, string, fret, _held(rng, seconds), _hardness(rng)))
         now += seconds
     return notes, now
 
@@ -273,7 +300,7 @@ def _chords(rng):
     notes, now = [], 0.0
     for _ in range(2):
         seconds = rng.uniform(0.6, 1.8)
-        notes += _chord(rng, tuple(CHORD_SHAPES), now, 1.15 * seconds, _hardness(rng))
+        notes += _chord(rng, tuple(CHORD_SHAPES), now, _held(rng, seconds), _hardness(rng))
         now += seconds
     return notes, now
 
@@ -282,7 +309,7 @@ def _strumming(rng):
     beat = rng.uniform(0.22, 0.5)
     notes = []
     for stroke in range(5):
-        notes += _chord(rng, tuple(CHORD_SHAPES), stroke * beat, 1.1 * beat, _hardness(rng))
+        notes += _chord(rng, tuple(CHORD_SHAPES), stroke * beat, _held(rng, beat), _hardness(rng))
     return notes, 5 * beat
 
 
@@ -296,7 +323,7 @@ def _palm_mutes(rng):
     string, position = int(rng.integers(0, 2)), int(rng.integers(0, 8))
     for _ in range(10):
         fret = position + int(rng.choice([0, 0, 0, 1, 3, 5]))
-        notes.append(Note(now, string, fret, 1.5 * beat, _hardness(rng), muted=True))
+        notes.append(Note(now, string, fret, _held(rng, beat), _hardness(rng), muted=True))
         now += beat * rng.choice([1, 1, 2])
     return notes, now
 
@@ -307,7 +334,7 @@ def _muted_power_chords(rng):
         muted = bool(rng.random() < 0.75)
         length = beat * (1 if muted else 2)
         notes += _chord(
-            rng, POWER_SHAPES, now, 1.1 * length, _hardness(rng), stroke=0.006, muted=muted
+            rng, POWER_SHAPES, now, _held(rng, length), _hardness(rng), stroke=0.006, muted=muted
         )
         now += length
     return notes, now
@@ -322,7 +349,12 @@ def _lead(rng):
         legato = bool(rng.random() < 0.4)
         notes.append(
             Note(
-                now, string, min(fret, HIGHEST_FRET), 1.15 * seconds, _hardness(rng), legato=legato
+                now,
+                string,
+                min(fret, HIGHEST_FRET),
+                _held(rng, seconds),
+                _hardness(rng),
+                legato=legato,
             )
         )
         now += seconds

@@ -4,6 +4,8 @@ Every segment is drawn from the plan's seed and its own, so that two segments of
 kind, seed and parameters are the same samples, today and in every version of a signal.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from profiler import wav
@@ -72,7 +74,7 @@ def _samples(segment: Segment, plan: SignalPlan):
 
 def _from_file(segment: File, sample_rate):
     """A passage of the user's own recording, its peak at the segment's level."""
-    samples, _ = wav.read_mono(segment.path, sample_rate=sample_rate)
+    samples, _ = wav.read_mono(Path(segment.path), sample_rate=sample_rate)
     first = round(segment.offset_seconds * sample_rate)
     n = frames(segment, sample_rate)
     passage = samples[first : first + n].astype(np.float64)
