@@ -1,0 +1,1 @@
+"""Model files: one writer and reader a format."""

@@ -1,0 +1,1 @@
+"""Networks: architectures, dataset, losses, optimiser, training, streaming. The home of torch."""

@@ -1,0 +1,584 @@
+"""Training: from aligned captures to the weights that do best on what was held out.
+
+A model folder holds
+
+    spec.json                     what is trained, on what, with which options
+    weights.safetensors           the best weights so far by validation ESR
+    history.csv                   step, seconds, training loss, validation ESR
+    training-state.safetensors    everything that is needed to go on after a kill
+
+The length of a run is given in minutes or in steps. Minutes are turned into steps by the
+rate that is measured, and mended when the machine becomes slower or faster: the schedule
+always ends when the time does. Time counts over resumed runs. With a number of steps the
+result depends on captures, options and seed alone, interrupted or not, on however many
+threads.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+import profiler
+from profiler.capture.alignment import AlignedCapture
+from profiler.definitions import Record, replacing
+from profiler.errors import TrainingError
+from profiler.model.dataset import Dataset, build_dataset, tiling, windows
+from profiler.model.losses import training_loss
+from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
+from profiler.model.wavenet import (
+    ARCHITECTURES,
+    PackedWeights,
+    Pass,
+    WaveNet,
+    initial_weights,
+    pack,
+)
+
+ArchitectureName = Literal["nano", "feather", "lite", "standard"]
+
+SAVE_SECONDS = 5.0  # between two saved states: what a kill costs at most
+PROGRESS_SECONDS = 0.25
+VALIDATIONS = 40  # of a whole run
+MEASURING_STEPS = 8  # before the first plan; the very first one also warms up
+PLAN_TOLERANCE = 0.02  # of the budget: a plan that misses it by more is mended
+
+
+class TrainingOptions(Record):
+    """How a model is trained."""
+
+    architecture: ArchitectureName = Field(default="lite", description="size of the network")
+    minutes: float | None = Field(
+        default=1.5, gt=0.0, description="training time, over all resumed runs"
+    )
+    steps: int | None = Field(
+        default=None, ge=1, description="number of steps instead of a time: repeatable exactly"
+    )
+    until_esr: float | None = Field(
+        default=None, gt=0.0, description="stop as soon as the validation ESR is this low"
+    )
+    seed: int = Field(default=0, ge=0, description="of first weights and order of windows")
+    learning_rate: float = Field(default=5e-3, gt=0.0, description="peak of the schedule")
+    window: int = Field(default=8192, ge=64, description="outputs a window, in samples")
+    batch: int = Field(default=2, ge=1, description="windows a step")
+
+    @model_validator(mode="after")
+    def _ends_somewhere(self) -> Self:
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError("give minutes or steps, one of them")
+        return self
+
+
+class ModelSpec(Record):
+    """`spec.json`: what is trained, on what, and how."""
+
+    schema_: Literal["ampscope.model/1"] = Field(default="ampscope.model/1", alias="schema")
+    software_version: str = profiler.__version__
+    architecture: ArchitectureName
+    receptive_field_samples: int
+    parameter_count: int
+    sample_rate: int
+    target_scale: float  # RMS of the response over the training part; the weights give 1
+    captures: tuple[str, ...]  # SHA-256 of each aligned pair and its plan
+    options: TrainingOptions
+
+
+class HistoryRow(Record):
+    """One validation."""
+
+    step: int
+    seconds: float
+    training_loss: float  # mean over the steps since the one before, re the target's power
+    validation_esr: float
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a run is."""
+
+    step: int
+    steps_planned: int | None  # None while the rate is still being measured
+    fraction: float  # of the schedule
+    seconds: float  # trained, over all resumed runs
+    eta_seconds: float | None
+    training_loss: float
+    validation_esr: float | None
+    best_esr: float | None
+    samples_per_second: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """The best weights of a run, and how they came about."""
+
+    folder: Path
+    spec: ModelSpec
+    weights: np.ndarray  # (parameter_count,) float32, for a target of unit RMS
+    step: int  # at which they were found
+    validation_esr: float
+    seconds: float  # trained in all
+    history: tuple[HistoryRow, ...]
+    finished: bool  # False: the schedule has not come to its end
+    interrupted: bool = False  # by Ctrl-C, in this very call
+
+    @property
+    def architecture(self) -> ArchitectureName:
+        """Size of the network."""
+        return self.spec.architecture
+
+    @property
+    def wavenet(self) -> WaveNet:
+        """The network in units of the capture, as it is exported."""
+        weights = self.weights.copy()
+        weights[-1] *= np.float32(self.spec.target_scale)
+        return WaveNet(ARCHITECTURES[self.spec.architecture], weights, self.spec.sample_rate)
+
+    def estimate(self, stimulus: np.ndarray) -> np.ndarray:
+        """The network as it was trained, on a whole signal after silence, `(n,)` float32."""
+        config = ARCHITECTURES[self.spec.architecture]
+        weights = pack(config, self.weights)
+        padding = np.zeros(config.receptive_field - 1, np.float32)
+        padded = torch.from_numpy(np.concatenate([padding, stimulus]).astype(np.float32))
+        run = Pass(config, self.spec.options.window)
+        parts = [
+            _forward_of(run, weights, padded[start : start + run.inputs])
+            for start in range(0, len(stimulus), run.outputs)
+        ]
+        return np.concatenate(parts) * np.float32(self.spec.target_scale)
+
+
+def train(
+    captures: Sequence[AlignedCapture],
+    folder: Path,
+    options: TrainingOptions,
+    *,
+    replace: bool = False,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> TrainedModel:
+    """Train a model in a folder, or go on with the training that was begun there.
+
+    A finished run is returned as it is. Ctrl-C ends the training and returns the best
+    weights so far, `interrupted`; the next call with the same captures and options goes on.
+    A model that was trained otherwise is left alone, unless it is to be replaced.
+
+    Raises
+    ------
+    TrainingError
+        The material cannot be learned from (see `build_dataset`); the folder holds a model
+        with other captures or options; the weights diverged; the folder is damaged.
+    """
+    dataset = build_dataset(captures, ARCHITECTURES[options.architecture].receptive_field)
+    spec = _spec(captures, dataset, options)
+    folder = Path(folder)
+    _claim(folder, spec, replace)
+    with _single_torch_thread():
+        run = _Run(folder, spec, dataset, on_progress)
+        if not run.finished:
+            run.train()
+    return load_trained(folder, interrupted=run.interrupted)
+
+
+def finished_model(
+    folder: Path, captures: Sequence[AlignedCapture], options: TrainingOptions
+) -> TrainedModel | None:
+    """The model in a folder, if it was trained to its end on these captures with these options."""
+    folder = Path(folder)
+    if not all((folder / name).is_file() for name in (SPEC_FILE, WEIGHTS_FILE, STATE_FILE)):
+        return None
+    model = load_trained(folder)
+    same = model.spec.options == options and model.spec.captures == tuple(
+        _fingerprint(capture) for capture in captures
+    )
+    return model if same and model.finished else None
+
+
+def load_trained(folder: Path, *, interrupted: bool = False) -> TrainedModel:
+    """The model in a folder.
+
+    Raises
+    ------
+    TrainingError
+        There is none, or its files are damaged.
+    DefinitionError
+        `spec.json` is damaged or of another version.
+    """
+    folder = Path(folder)
+    spec_path = folder / SPEC_FILE
+    if not spec_path.is_file():
+        raise TrainingError(f"{folder}: holds no model (no {SPEC_FILE})")
+    spec = ModelSpec.load_json(spec_path)
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise TrainingError(
+            f"{folder}: its training has not yet reached a first validation: train it again"
+        )
+    tensors, facts = _load(path)
+    expected = ARCHITECTURES[spec.architecture].parameter_count
+    weights = tensors.get("weights", np.empty(0, np.float32))
+    if weights.shape != (expected,) or not np.isfinite(weights).all():
+        raise TrainingError(
+            f"{path}: holds {weights.size} weights, expected {expected} finite ones: train again"
+        )
+    state_facts = _load_facts(folder / STATE_FILE)
+    return TrainedModel(
+        folder,
+        spec,
+        weights,
+        facts["step"],
+        facts["validation_esr"],
+        state_facts["seconds"],
+        tuple(HistoryRow(**row) for row in state_facts["history"]),
+        state_facts["finished"],
+        interrupted,
+    )
+
+
+SPEC_FILE = "spec.json"
+WEIGHTS_FILE = "weights.safetensors"
+HISTORY_FILE = "history.csv"
+STATE_FILE = "training-state.safetensors"
+
+
+class _Run:
+    """One run: its state, and the loop that changes it."""
+
+    def __init__(self, folder, spec, dataset: Dataset, on_progress):
+        self.folder, self.spec, self.options, self.dataset = folder, spec, spec.options, dataset
+        self.config = ARCHITECTURES[spec.architecture]
+        self.on_progress = on_progress
+        self.interrupted = False
+        self.optimiser = optimiser_of(self.config)
+        self.weights = initial_weights(self.config, self.options.seed)
+        self.average = self.weights.copy()
+        self.best: np.ndarray | None = None
+        self.best_row: HistoryRow | None = None
+        self.step, self.fraction, self.seconds = 0, 0.0, 0.0
+        self.planned = self.options.steps
+        self.finished = False
+        self.history: list[HistoryRow] = []
+        self.losses: list[float] = []  # since the last validation
+        if (folder / STATE_FILE).is_file():
+            self._restore()
+        threads = max(1, min(self.options.batch, available_cores()))
+        self.passes = [Pass(self.config, self.options.window) for _ in range(threads)]
+        self._epoch: tuple[int, list[tuple[int, int]]] = (-1, [])
+        self._check_length()
+
+    def train(self):
+        started = time.perf_counter() - self.seconds
+        saved = shown = self.seconds
+        rate_from = (self.step, self.seconds)
+        with ThreadPoolExecutor(len(self.passes)) as self.pool:
+            try:
+                while not self.finished:
+                    self._one_step()
+                    self.seconds = time.perf_counter() - started
+                    if self._validation_is_due():
+                        self._validate()
+                        self.seconds = time.perf_counter() - started
+                        self.finished = self._is_over()
+                    self._plan(rate_from)
+                    if self.step == 1 or self.seconds - rate_from[1] > 2 * SAVE_SECONDS:
+                        rate_from = (self.step, self.seconds)
+                    if self.finished or self.seconds - saved >= SAVE_SECONDS:
+                        self._save()
+                        saved = self.seconds
+                    if self.finished or self.seconds - shown >= PROGRESS_SECONDS:
+                        self._show(rate_from)
+                        shown = self.seconds
+            except KeyboardInterrupt:
+                self.interrupted = True
+                if self.best is None:
+                    self._validate()
+                self.seconds = time.perf_counter() - started
+                self._save()
+
+    def _one_step(self):
+        packed = pack(self.config, self.weights)
+        jobs = self._batch()
+        results = self._spread(jobs, lambda run, job: self._loss_and_gradient(run, packed, *job))
+        loss = sum(loss for loss, _ in results) / len(jobs)
+        gradient = sum(gradient for _, gradient in results) / np.float32(len(jobs))
+        if not (math.isfinite(loss) and np.isfinite(gradient).all()):
+            raise TrainingError(
+                f"training diverged at step {self.step + 1} (the loss is not a number): train "
+                f"again with a learning rate below {self.options.learning_rate:g}"
+            )
+        rate = self.options.learning_rate * one_cycle(self.fraction)
+        self.weights = self.weights + self.optimiser.step(clipped(gradient), rate)
+        self.step += 1
+        self.average = averaged(self.average, self.weights, self.step)
+        self.losses.append(loss)
+        if self.options.steps:
+            self.fraction = self.step / self.options.steps
+        elif self.planned:
+            self.fraction += (1.0 - self.fraction) / max(1, self.planned - self.step + 1)
+
+    def _loss_and_gradient(self, run, packed, capture, start):
+        target = self.dataset.outputs(capture, start, run.outputs)
+        with torch.no_grad():
+            estimate = run.forward(packed, self.dataset.inputs(capture, start, run.outputs))
+            loss, gradient = training_loss(estimate, target, self.step)
+            return loss, run.backward(packed, gradient).numpy().copy()
+
+    def _validation_is_due(self):
+        due = self.fraction >= 1.0 or (self.planned is not None and self.step == self.planned)
+        before = self.history[-1].step if self.history else 0
+        return due or (
+            self.planned is not None and self.step - before >= max(1, self.planned // VALIDATIONS)
+        )
+
+    def _validate(self):
+        packed = pack(self.config, self.average)
+        jobs = tiling(self.dataset.validate, self.options.window)
+
+        def energies(run, job):
+            capture, start, count = job
+            inputs = self.dataset.inputs(capture, start, count)
+            target = self.dataset.outputs(capture, start, count).numpy().astype(np.float64)
+            error = _forward_of(run, packed, inputs) - target
+            return np.dot(error, error), np.dot(target, target)
+
+        error, energy = np.sum(self._spread(jobs, energies), axis=0)
+        row = HistoryRow(
+            step=self.step,
+            seconds=round(self.seconds, 3),
+            training_loss=float(np.mean(self.losses)) if self.losses else 0.0,
+            validation_esr=float(error / energy),
+        )
+        self.history.append(row)
+        self.losses.clear()
+        if self.best_row is None or row.validation_esr < self.best_row.validation_esr:
+            self.best, self.best_row = self.average.copy(), row
+
+    def _is_over(self):
+        enough = self.options.until_esr
+        reached = enough is not None and self.best_row.validation_esr <= enough
+        return reached or self.fraction >= 1.0 or self.step == self.planned
+
+    def _plan(self, rate_from):
+        """Turn what is left of the time into steps, when there is reason to."""
+        if self.options.minutes is None or self.step <= MEASURING_STEPS:
+            return
+        budget = 60.0 * self.options.minutes
+        steps, seconds = self.step - rate_from[0], self.seconds - rate_from[1]
+        if steps < MEASURING_STEPS - 1:
+            return
+        steps_left = (budget - self.seconds) * steps / seconds
+        planned = self.step + max(1, round(steps_left))
+        off = abs(self.planned - planned) * seconds / steps if self.planned else budget
+        if off > PLAN_TOLERANCE * budget:
+            self.planned = planned
+
+    def _batch(self):
+        """The windows of this step: every epoch has its own grid and order."""
+        epoch, place = divmod(self.step, self._steps_an_epoch)
+        if self._epoch[0] != epoch:
+            random = np.random.default_rng([self.options.seed, epoch])
+            offset = int(random.integers(self.options.window))
+            grid = windows(self.dataset.train, self.options.window, offset)
+            self._epoch = (epoch, [grid[index] for index in random.permutation(len(grid))])
+        return self._epoch[1][place * self.options.batch : (place + 1) * self.options.batch]
+
+    def _check_length(self):
+        fewest = len(windows(self.dataset.train, self.options.window, self.options.window - 1))
+        self._steps_an_epoch = fewest // self.options.batch
+        if self._steps_an_epoch == 0:
+            seconds = sum(s.stop - s.start for s in self.dataset.train) / self.dataset.sample_rate
+            needed = (self.options.batch + 1) * self.options.window / self.dataset.sample_rate
+            raise TrainingError(
+                f"the training part lasts {seconds:.2f} s, expected at least {needed:.2f} s in one "
+                "piece: capture a longer signal"
+            )
+
+    def _spread(self, jobs, work):
+        """Results of the jobs in their order; each pass, and its thread, takes every n-th."""
+        count = len(self.passes)
+
+        def share(number):
+            return [work(self.passes[number], job) for job in jobs[number::count]]
+
+        shares = list(self.pool.map(share, range(count)))
+        return [shares[index % count][index // count] for index in range(len(jobs))]
+
+    def _show(self, rate_from):
+        if self.on_progress is None:
+            return
+        steps, seconds = self.step - rate_from[0], self.seconds - rate_from[1]
+        rate = steps / seconds if steps > 0 else 0.0
+        left = self.planned - self.step if self.planned else None
+        self.on_progress(
+            TrainingProgress(
+                self.step,
+                self.planned,
+                min(1.0, self.fraction),
+                self.seconds,
+                left / rate if left is not None and rate > 0.0 else None,
+                self.losses[-1] if self.losses else self.history[-1].training_loss,
+                self.history[-1].validation_esr if self.history else None,
+                self.best_row.validation_esr if self.best_row else None,
+                rate * self.options.batch * self.options.window,
+            )
+        )
+
+    def _save(self):
+        arrays = {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
+        arrays |= {"weights": self.weights, "average": self.average}
+        if self.best is not None:
+            arrays["best"] = self.best
+        facts = {
+            "step": self.step,
+            "fraction": self.fraction,
+            "seconds": self.seconds,
+            "planned": self.planned,
+            "finished": self.finished,
+            "losses": self.losses,
+            "history": [row.model_dump() for row in self.history],
+            "best_row": self.best_row.model_dump() if self.best_row else None,
+        }
+        if self.best is not None:
+            best_facts = {**self.best_row.model_dump(), "target_scale": self.spec.target_scale}
+            _store(self.folder / WEIGHTS_FILE, {"weights": self.best}, best_facts)
+        _store(self.folder / STATE_FILE, arrays, facts)
+        _write_history(self.folder / HISTORY_FILE, self.history)
+
+    def _restore(self):
+        path = self.folder / STATE_FILE
+        arrays, facts = _load(path)
+        try:
+            self.weights, self.average = arrays["weights"], arrays["average"]
+            self.best = arrays.get("best")
+            self.step, self.fraction = facts["step"], facts["fraction"]
+            self.seconds, self.planned = facts["seconds"], facts["planned"]
+            self.finished, self.losses = facts["finished"], facts["losses"]
+            self.history = [HistoryRow(**row) for row in facts["history"]]
+            self.best_row = HistoryRow(**facts["best_row"]) if facts["best_row"] else None
+            prefix = "optimiser."
+            own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            self.optimiser.restore(self.step, own)
+        except KeyError as missing:
+            raise TrainingError(
+                f"{path}: has no {missing}: remove the folder, train again"
+            ) from None
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _single_torch_thread() -> Iterator[None]:
+    """One thread a product: the windows of a step are what runs side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _forward_of(run: Pass, packed: PackedWeights, inputs: torch.Tensor) -> np.ndarray:
+    """Output of at most `run.outputs` samples, by a pass of that length."""
+    count = len(inputs) - (run.inputs - run.outputs)
+    missing = run.outputs - count
+    with torch.no_grad():
+        padded = torch.nn.functional.pad(inputs, (0, missing))
+        return run.forward(packed, padded)[:count].numpy().copy()
+
+
+def _spec(captures, dataset, options):
+    config = ARCHITECTURES[options.architecture]
+    return ModelSpec(
+        architecture=options.architecture,
+        receptive_field_samples=config.receptive_field,
+        parameter_count=config.parameter_count,
+        sample_rate=dataset.sample_rate,
+        target_scale=dataset.target_scale,
+        captures=tuple(_fingerprint(capture) for capture in captures),
+        options=options,
+    )
+
+
+def _claim(folder, spec, replace):
+    """Write the specification, or make sure that the one there is the same."""
+    path = folder / SPEC_FILE
+    if replace:
+        for name in (SPEC_FILE, STATE_FILE, WEIGHTS_FILE, HISTORY_FILE):
+            (folder / name).unlink(missing_ok=True)
+    if not path.is_file():
+        if folder.is_dir() and any(folder.iterdir()) and not replace:
+            raise TrainingError(f"{folder}: holds something else than a model: choose another name")
+        spec.save(path)
+        return
+    there = ModelSpec.load_json(path)
+    if there == spec:
+        return
+    if there.captures != spec.captures:
+        difference = "other captures"
+    elif there.options != spec.options:
+        differing = [
+            f"{name} {getattr(there.options, name)} instead of {getattr(spec.options, name)}"
+            for name in TrainingOptions.model_fields
+            if getattr(there.options, name) != getattr(spec.options, name)
+        ]
+        difference = ", ".join(differing)
+    else:
+        difference = f"version {there.software_version} of this program"
+    raise TrainingError(
+        f"{folder}: holds a model trained with {difference}: choose another name, or remove it"
+    )
+
+
+def _fingerprint(capture):
+    digest = hashlib.sha256(capture.plan.model_dump_json().encode())
+    for signal in (capture.stimulus, capture.response):
+        digest.update(np.ascontiguousarray(signal, np.float32))
+    return digest.hexdigest()
+
+
+def _write_history(path, history):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HistoryRow.model_fields)
+    writer.writerows(row.model_dump().values() for row in history)
+    with replacing(path) as beside:
+        beside.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _store(path, arrays, facts):
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with replacing(path) as beside:
+        save_file(contiguous, beside, metadata={"facts": json.dumps(facts)})
+
+
+def _load(path):
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return arrays, json.loads(file.metadata()["facts"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        raise TrainingError(f"{path}: is damaged: remove the folder and train again") from None
+
+
+def _load_facts(path):
+    if not path.is_file():
+        raise TrainingError(f"{path}: is missing: train again")
+    return _load(path)[1]

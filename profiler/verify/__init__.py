@@ -1,0 +1,1 @@
+"""An exported model against what it was made from."""
