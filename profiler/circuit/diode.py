@@ -25,7 +25,7 @@ class Clipper(NamedTuple):
     half_step: float  # s: half the time step
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def clip(clipper, fed, volts, charging):
     """One trapezoidal step of the clipper, solved for its voltage by Newton's method.
 

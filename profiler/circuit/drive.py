@@ -63,15 +63,17 @@ def parts(controls: dict[str, float], rate: float) -> Parts:
     """The pedal's parts, its three controls at 0 to 10."""
     feedback_ohms = LEAST_FEEDBACK_OHMS + filters.audio_taper(controls["drive"]) * DRIVE_POT_OHMS
     tone_ohms = filters.audio_taper(controls["tone"]) * TONE_POT_OHMS
+    tone = filters.treble_cut(TONE_SOURCE_OHMS, tone_ohms, TONE_FARADS)
+    ground = [GROUND_FARADS, 0.0], [GROUND_OHMS * GROUND_FARADS, 1.0]
     return Parts(
-        ground=filters.digital([GROUND_FARADS, 0.0], [GROUND_OHMS * GROUND_FARADS, 1.0], rate),
+        ground=filters.digital(ground, rate),
         clipper=Clipper(DIODES_1N914, feedback_ohms, FEEDBACK_FARADS, 0.5 / rate),
-        tone=filters.digital(*filters.treble_cut(TONE_SOURCE_OHMS, tone_ohms, TONE_FARADS), rate),
+        tone=filters.digital(tone, rate),
         level=filters.audio_taper(controls["level"]),
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _run(parts, state, volts):
     out = np.empty(len(volts))
     for n in range(len(volts)):

@@ -11,15 +11,15 @@ from scipy import signal
 _TWO_PI = 2.0 * np.pi
 
 
-def digital(numerator, denominator, rate):
-    """Coefficients (b0, b1, b2, a1, a2) of an analogue filter of up to second order."""
-    b, a = signal.bilinear(numerator, denominator, fs=rate)
+def digital(analogue, rate):
+    """Coefficients (b0, b1, b2, a1, a2) of (numerator, denominator) in s, to second order."""
+    b, a = signal.bilinear(*analogue, fs=rate)
     b = np.concatenate((b, np.zeros(3 - len(b))))
     a = np.concatenate((a, np.zeros(3 - len(a))))
     return np.array([*b, *a[1:]])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def biquad(coefficients, state, x):
     """One sample through a second-order filter, transposed direct form 2."""
     y = coefficients[0] * x + state[0]

@@ -1,6 +1,6 @@
 """Oversampling: distortion makes harmonics far above the band, and they must not fold back.
 
-The circuits run at an internal rate of at least 176.4 kHz. Both filters are linear-phase
+The circuits run at an internal rate of at least 352.8 kHz. Both filters are linear-phase
 (Kaiser windows, 100 dB, flat to 0.45 of the sample rate), so all they add is a delay, a
 whole number of samples, which a device states and the simulated interface takes off again.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from scipy import signal
 
-INTERNAL_RATE = 176_400  # Hz, at least: 4 x 44.1 kHz
+INTERNAL_RATE = 352_800  # Hz, at least: 8 x 44.1 kHz
 LATENCY_SAMPLES = 64  # of both filters together, at the outer rate
 STOPBAND_DB = 100.0
 

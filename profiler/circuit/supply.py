@@ -23,7 +23,7 @@ def node(source_volts: float, ohms: float, farads: float, rate: float) -> Node:
     return Node(source_volts, ohms, float(np.exp(-1.0 / (ohms * farads * rate))))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def settle_node(supply, volts, current):
     """The node's voltage a time step later, exact for a current that holds that long."""
     steady = supply.source_volts - supply.ohms * current

@@ -49,15 +49,19 @@ def triode_current(tube: Triode, grid, plate):
     return 2.0 * np.maximum(e1, 0.0) ** tube.ex / tube.kg1
 
 
-@njit(cache=True, nogil=True)
-def pentode_drive(tube, grid, screen):
-    """E1 ** EX of Koren: what grid and screen make of the cathode's current."""
-    exponent = tube.kp * (1.0 / tube.mu + grid / screen)
-    softplus = max(exponent, 0.0) + np.log1p(np.exp(-abs(exponent)))
-    return (screen / tube.kp * softplus) ** tube.ex
+def pentode_drive(tube: Pentode, grid, screen):
+    """E1 ** EX of Koren: what grid and screen (scalars or arrays) make of the current."""
+    e1 = screen / tube.kp * np.logaddexp(0.0, tube.kp * (1.0 / tube.mu + grid / screen))
+    return e1**tube.ex
 
 
-@njit(cache=True, nogil=True)
+def pentode_curve(tube: Pentode) -> "Curve":
+    """`pentode_drive` of a screen at 1 V; at V volts it is V ** EX times that at grid / V."""
+    ratio = np.linspace(-0.5, 0.25, 6001)
+    return Curve(ratio[0], ratio[1] - ratio[0], pentode_drive(tube, ratio, 1.0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def grid_current(grid):
     """A diode in series with 2 kohm: current and its slope.
 
@@ -82,7 +86,7 @@ class Curve(NamedTuple):
     values: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def look_up(curve, x):
     """Cubic (Catmull-Rom) interpolation; beyond the ends the end value holds."""
     position = (x - curve.start) / curve.step
@@ -151,7 +155,7 @@ class Coupling(NamedTuple):
     half_step: float  # s: half the time step
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def drive_grid(coupling, source, charge_volts, current, grid):
     """One trapezoidal step of a coupling capacitor into a grid that may conduct.
 

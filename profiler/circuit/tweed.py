@@ -30,6 +30,7 @@ from profiler.circuit.tube import (
     TriodeStage,
     drive_grid,
     look_up,
+    pentode_curve,
     pentode_drive,
 )
 
@@ -73,6 +74,7 @@ class Power(NamedTuple):
     """The push-pull pair."""
 
     tube: Pentode
+    curve: Curve  # of what grid and screen do
     plate_volts: float
     load_ohms: float  # that the difference of both currents sees
 
@@ -143,7 +145,7 @@ def parts(controls: dict[str, float], rate: float) -> Parts:
     second = _preamp(SECOND_STAGE, rate)
     return Parts(
         first=_preamp(FIRST_STAGE, rate),
-        miller=filters.digital(*filters.lowpass(miller_hz), rate),
+        miller=filters.digital(filters.lowpass(miller_hz), rate),
         gain=Coupling(
             source_ohms,
             FIRST_COUPLING_FARADS,
@@ -152,15 +154,15 @@ def parts(controls: dict[str, float], rate: float) -> Parts:
             half_step,
         ),
         second=second,
-        tone=filters.digital(*tone, rate),
+        tone=filters.digital(tone, rate),
         master=filters.audio_taper(controls["master"]),
         splitter=Coupling(
             SPLITTER_OHMS, POWER_COUPLING_FARADS, POWER_LEAK_OHMS, POWER_BIAS_VOLTS, half_step
         ),
-        power=Power(PENTODE_6L6GC, PLATE_VOLTS, LOAD_OHMS / 4.0),
+        power=Power(PENTODE_6L6GC, pentode_curve(PENTODE_6L6GC), PLATE_VOLTS, LOAD_OHMS / 4.0),
         screen=node(PLATE_VOLTS, SCREEN_OHMS, SCREEN_FARADS, rate),
-        primary=filters.digital(*filters.highpass(bass_hz), rate),
-        leakage=filters.digital(*leakage, rate),
+        primary=filters.digital(filters.highpass(bass_hz), rate),
+        leakage=filters.digital(leakage, rate),
     )
 
 
@@ -206,7 +208,7 @@ def _at_rest(parts):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _run(parts, state, volts):
     out = np.empty(len(volts))
     for n in range(len(volts)):
@@ -220,17 +222,19 @@ def _run(parts, state, volts):
         _couple(parts.splitter, state.upper, split)
         _couple(parts.splitter, state.lower, -split)
         tube = parts.power.tube
-        upper = pentode_drive(tube, state.upper[2], state.screen[0])
-        lower = pentode_drive(tube, state.lower[2], state.screen[0])
+        screen = state.screen[0]
+        strength = screen**tube.ex
+        upper = strength * look_up(parts.power.curve, state.upper[2] / screen)
+        lower = strength * look_up(parts.power.curve, state.lower[2] / screen)
         state.swing[0] = push_pull(parts.power, upper, lower, state.swing[0])
-        state.screen[0] = settle_node(parts.screen, state.screen[0], (upper + lower) / tube.kg2)
+        state.screen[0] = settle_node(parts.screen, screen, (upper + lower) / tube.kg2)
 
         bass = biquad(parts.primary, state.primary, state.swing[0])
         out[n] = biquad(parts.leakage, state.leakage, bass)
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _amplify(preamp, cathodes, index, grid):
     """Plate voltage of a stage, from its rest; its current charges the cathode."""
     plate = look_up(preamp.curve, grid)
@@ -239,12 +243,12 @@ def _amplify(preamp, cathodes, index, grid):
     return plate - preamp.rest_plate
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _couple(coupling, state, source):
     state[0], state[1], state[2] = drive_grid(coupling, source, state[0], state[1], state[2])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def push_pull(power, upper, lower, swing):
     """Voltage over half the primary, where both tubes' currents and the load agree.
 
@@ -270,6 +274,6 @@ def push_pull(power, upper, lower, swing):
             following = 0.5 * (low + high)
         change = following - swing
         swing = following
-        if abs(change) < 1e-8:
+        if abs(change) < 1e-6:  # V, and the next step would leave its square
             break
     return swing
