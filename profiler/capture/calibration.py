@@ -60,11 +60,7 @@ def measure_latency(
     stimulus = render(plan)
     delays, polarities = [], []
     for repeat in range(repeats):
-        recorded: list[np.ndarray] = []
-        interface.play_record(
-            [stimulus], plan.frames, lambda block, into=recorded: into.append(block.samples.copy())
-        )
-        returned = np.concatenate(recorded)[:, 0]
+        returned = _returned(interface, stimulus)
         alignment = align(plan, stimulus, returned, loopback=returned)
         delays.append(alignment.delay_samples)
         polarities.append(alignment.polarity)
@@ -85,6 +81,14 @@ def measure_latency(
         polarity=polarities[0],
         created_utc=datetime.datetime.now(datetime.UTC),
     )
+
+
+def _returned(interface, stimulus):
+    recorded: list[np.ndarray] = []
+    interface.play_record(
+        [stimulus], len(stimulus), lambda block: recorded.append(block.samples[:, 0].copy())
+    )
+    return np.concatenate(recorded)
 
 
 def conditions(rig: Rig) -> dict[str, str | int | float | None]:

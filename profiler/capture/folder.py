@@ -125,6 +125,19 @@ class CaptureFolder:
         """
         return CaptureRecord.load_json(self.record_path)
 
+    def forget(self) -> None:
+        """Take away a capture and what was made from it, its record first; models stay."""
+        for path in (
+            self.record_path,
+            self.response_path,
+            self.stimulus_path,
+            self.blocks_path,
+            self.alignment_path,
+            self.analysis_path,
+            self.report_path,
+        ):
+            path.unlink(missing_ok=True)
+
     def verify_unchanged(self) -> None:
         """Raise a `CaptureError` when the audio is not what was recorded."""
         record = self.record()

@@ -233,13 +233,17 @@ def _fitted(response, offset, plan, stimulus_path, response_path, repairs):
 
 def _write(path, rig, plan, stimulus, response, given, repairs, replace):
     folder = CaptureFolder(Path(path))
-    if folder.path.exists() and not replace and any(folder.path.iterdir()):
+    unfinished = (
+        set() if folder.record_path.exists() else {folder.stimulus_path, folder.response_path}
+    )
+    if folder.path.exists() and not replace and set(folder.path.iterdir()) - unfinished:
         raise CaptureError(
             f"{folder.path}: is not empty: choose another folder with -o, or replace the capture "
             "with -y"
         )
     existed = folder.path.exists()
     try:
+        folder.forget()
         wav.write(folder.stimulus_path, stimulus, plan.sample_rate)
         wav.write(folder.response_path, response[:, None], plan.sample_rate)
         record = CaptureRecord(

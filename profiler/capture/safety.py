@@ -8,7 +8,7 @@ program cannot see whether a speaker or load is attached; it can only say so.
 from dataclasses import dataclass
 
 from profiler.errors import SafetyStop
-from profiler.rig.rig import Rig
+from profiler.rig.rig import PortAudioInterface, Rig
 from profiler.stimulus.plan import SignalPlan
 
 CEILING_TOLERANCE_DB = 1e-4  # float32 rounding of a peak that sits at the ceiling
@@ -55,7 +55,7 @@ def announce(rig: Rig, plan: SignalPlan) -> Announcement:
     if interface.driver == "file":
         raise ValueError("a file rig plays nothing")
     check_ceiling(plan, rig.maximum_send_dbfs)
-    real = interface.driver == "portaudio"
+    real = isinstance(interface, PortAudioInterface)
     return Announcement(
         rig=rig.name,
         device=interface.device if real else f"simulated {rig.chain.circuit or 'wire'}",

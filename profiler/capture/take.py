@@ -99,7 +99,7 @@ def _play_and_record(rig, plan, folder, interface, on_progress):
             error.add_note(kept)
             raise
         raise type(error)(f"{error}; {kept}") from error
-    _forget_results(folder)
+    folder.forget()
     folder.partial_stimulus_path.replace(folder.stimulus_path)
     folder.partial_blocks_path.replace(folder.blocks_path)
     folder.partial_response_path.replace(folder.response_path)
@@ -180,18 +180,6 @@ def _refuse_what_is_there(folder, replace):
             f"{folder.path}: already holds {foreign[0].name}: choose another folder with -o, or "
             "replace the capture with -y"
         )
-
-
-def _forget_results(folder):
-    """Take away what was made from the take that this one replaces, its record first."""
-    for path in (
-        folder.record_path,
-        folder.response_path,
-        folder.alignment_path,
-        folder.analysis_path,
-        folder.report_path,
-    ):
-        path.unlink(missing_ok=True)
 
 
 def _refuse_a_full_disk(path, bytes_needed):

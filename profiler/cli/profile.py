@@ -1,0 +1,102 @@
+"""`ampscope profile`: all of it, in order."""
+
+from pathlib import Path
+
+import click
+
+from profiler.cli import console, options
+from profiler.cli.capture import alignment_words, default_folder, polarity_words, rehearse
+
+
+@click.command()
+@click.argument("rig_name", metavar="RIG")
+@options.signal
+@options.folder
+@options.level
+@options.training
+@options.yes
+@options.no_input
+@options.dry_run
+@options.json_output
+def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json, **training):
+    """From a rig to a playable model: capture, align, measure, train, export, verify, report.
+
+    The same command again goes on where the last one stopped.
+    """
+    from profiler.capture.safety import announce
+    from profiler.pipeline import profile
+    from profiler.rig.connect import connect
+    from profiler.rig.rig import load_rig
+
+    rig = load_rig(rig_name)
+    output = output or default_folder(rig)
+    if rig.interface.driver == "file":
+        plan = announcement = None
+    else:
+        plan = options.planned(signal_name, rig.interface.sample_rate, level).bracketed()
+        announcement = announce(rig, plan)
+    if dry_run:
+        if plan is None:
+            raise click.UsageError(f"{rig.name} is a pair of files: nothing would sound")
+        rehearse(plan, announcement, output)
+        return
+
+    with console.StageProgress() as progress:
+
+        def confirmed():
+            with progress.paused():
+                console.confirm_sound(announcement, yes=yes, no_input=no_input)
+            return connect(rig)
+
+        result = profile(
+            rig,
+            plan,
+            Path(output),
+            options.training_options(training),
+            connect=confirmed,
+            listener=progress,
+            replace=yes,
+        )
+    for warning in result.analysis.warnings:
+        console.warn(warning)
+    facts = _facts(result)
+    if as_json:
+        console.show_json(
+            {
+                "schema": "ampscope.profile/1",
+                "folder": str(result.folder.path),
+                "nam": str(result.nam_path),
+                "report": str(result.report_path),
+                "alignment": result.capture.alignment.model_dump(mode="json"),
+                "analysis": result.analysis.model_dump(mode="json"),
+                "verification": result.verification.model_dump(mode="json"),
+            }
+        )
+    else:
+        console.show_facts(facts)
+    if not result.verification.passed:
+        raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
+
+
+def _facts(result):
+    alignment, analysis = result.capture.alignment, result.analysis
+    verification = result.verification
+    rate = result.capture.sample_rate
+    latency_ms = 1e3 * alignment.delay_samples / rate
+    yield "latency", f"{alignment_words(alignment)}, {latency_ms:.2f} ms"
+    yield "polarity", polarity_words(alignment)
+    floor = analysis.noise_floor_rms_dbfs
+    yield "noise floor", "unknown" if floor is None else f"{floor:.1f} dBFS RMS"
+    if analysis.settling is not None:
+        for burst in analysis.settling.bursts:
+            settled = burst.settling_ms["-40"]
+            words = "not reached" if settled is None else f"{settled:.0f} ms"
+            yield f"settling at {burst.level_dbfs:g} dBFS", f"{words} to -40 dB"
+    replicate = verification.replicate_esr
+    yield "replicate ESR", "unknown" if replicate is None else f"{replicate:.2g}"
+    ratio = verification.ratio_to_floor
+    against = "" if ratio is None else f", {ratio:.1f} times the floor"
+    yield "model ESR", f"{verification.esr:.4f}{against}"
+    yield "verified", "yes" if verification.passed else "NO"
+    yield "model", str(result.nam_path)
+    yield "report", str(result.report_path)

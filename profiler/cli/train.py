@@ -1,0 +1,61 @@
+"""`ampscope train`: a neural model of what was captured."""
+
+from pathlib import Path
+
+import click
+
+from profiler.cli import console, options
+
+
+@click.command()
+@click.argument(
+    "captures", metavar="CAPTURE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@options.training
+@click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
+@click.option("-y", "--yes", is_flag=True, help="Train anew where a model is already.")
+@options.json_output
+def command(captures, resume, yes, as_json, **training):
+    """Train a model of the device behind one or more captures.
+
+    The model is kept in the first capture's folder. Ctrl-C keeps and exports the best so far.
+    """
+    from profiler.capture.folder import CaptureFolder
+    from profiler.pipeline import interruption, train_and_export
+
+    folders = [CaptureFolder.existing(path) for path in captures]
+    with console.StageProgress() as progress:
+        model, nam_path = train_and_export(
+            folders,
+            options.training_options(training),
+            listener=progress,
+            resume=resume,
+            replace=yes,
+        )
+    if model.interrupted:
+        raise interruption(model, nam_path)
+    if as_json:
+        console.show_json(
+            {
+                "schema": "ampscope.trained/1",
+                "folder": str(model.folder),
+                "nam": str(nam_path),
+                "validation_esr": model.validation_esr,
+                "seconds": model.seconds,
+                "spec": model.spec.model_dump(mode="json"),
+            }
+        )
+        return
+    receptive_ms = 1e3 * model.spec.receptive_field_samples / model.spec.sample_rate
+    console.show_facts(
+        (
+            ("model", str(model.folder)),
+            ("architecture", f"{model.architecture}, {model.spec.parameter_count} parameters"),
+            (
+                "receptive field",
+                f"{model.spec.receptive_field_samples} samples ({receptive_ms:.0f} ms)",
+            ),
+            ("validation ESR", f"{model.validation_esr:.4f} after {model.seconds:.0f} s"),
+            ("exported", str(nam_path)),
+        )
+    )

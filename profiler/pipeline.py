@@ -1,0 +1,357 @@
+"""The stages of `ampscope profile`, in order, each skipped when its result stands.
+
+    capture   play and record, or import a pair          capture.json, stimulus.wav, response.wav
+    align     delay, polarity, drift                     alignment.json
+    measure   settling, rest, noise                      analysis.json
+    train     a neural model                             models/<architecture>/
+    export    for the players                            models/<architecture>/exports/*.nam
+    verify    the exported file against the device       models/<architecture>/verification.json
+    report    all of it to look at                       report.html
+
+A result stands when it was made from what is there now: audio by its hash, a model by the
+capture and the options it was trained with, an export by the weights it holds.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from profiler.analysis.analysis import Analysis, analyse
+from profiler.capture.alignment import AlignedCapture, load_aligned
+from profiler.capture.folder import CaptureFolder
+from profiler.capture.importing import import_pair
+from profiler.capture.take import take
+from profiler.errors import CaptureError, ExportError, TrainingError
+from profiler.export import nam
+from profiler.model.training import TrainedModel, TrainingOptions, finished_model, train
+from profiler.report.page import write_report
+from profiler.rig.interface import Interface
+from profiler.rig.rig import Rig
+from profiler.stimulus.plan import SignalPlan
+from profiler.verify.verification import Verification, verify
+
+EXPORTS = "exports"  # of a model folder
+
+
+class Listener(Protocol):
+    """Who is told how far the stages are."""
+
+    def started(self, stage: str) -> None: ...
+
+    def progress(self, stage: str, fraction: float, detail: str) -> None: ...
+
+    def finished(self, stage: str, detail: str, *, skipped: bool = False) -> None: ...
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What `profile` leaves behind."""
+
+    folder: CaptureFolder
+    capture: AlignedCapture
+    analysis: Analysis
+    model: TrainedModel
+    nam_path: Path
+    verification: Verification
+    report_path: Path
+
+
+def profile(
+    rig: Rig,
+    plan: SignalPlan | None,
+    path: Path,
+    training: TrainingOptions,
+    *,
+    connect: Callable[[], Interface],
+    listener: Listener,
+    replace: bool = False,
+) -> Profile:
+    """From a rig to a verified model: the stages in order.
+
+    Parameters
+    ----------
+    plan : SignalPlan or None
+        What is played; a file rig has its own.
+    path : Path
+        Folder of the capture, new or of an earlier run.
+    connect : callable
+        Opens the interface and confirms the sound; called only when a take is needed.
+    replace : bool
+        Take anew when the folder holds a capture of another rig or signal.
+
+    Raises
+    ------
+    ProfilerError
+        A stage failed; what the stages before it made stays, and the next run goes on from
+        there.
+    KeyboardInterrupt
+        Ctrl-C. In training the best model so far is exported and verified first.
+    """
+    folder = _captured(rig, plan, Path(path), connect, listener, replace)
+    capture = _aligned(folder, listener)
+    analysis = _measured(folder, capture, listener)
+    model = _trained(folder, [capture], training, listener, replace)
+    nam_path, exported_before = _exported(model, folder.record(), listener)
+    verification, verified_before = _verified(nam_path, capture, model, listener, exported_before)
+    if verified_before and folder.report_path.is_file():
+        listener.finished("report", str(folder.report_path), skipped=True)
+    else:
+        listener.started("report")
+        listener.finished("report", str(write_report(folder)))
+    if model.interrupted:
+        raise interruption(model, nam_path)
+    return Profile(folder, capture, analysis, model, nam_path, verification, folder.report_path)
+
+
+def train_and_export(
+    folders: Sequence[CaptureFolder],
+    options: TrainingOptions,
+    *,
+    listener: Listener,
+    resume: bool = False,
+    replace: bool = False,
+) -> tuple[TrainedModel, Path]:
+    """Train on one or more captures; the model is kept in the first one's folder.
+
+    Raises
+    ------
+    TrainingError
+        A model is there already (without `resume` or `replace`), or the captures do not suit.
+    """
+    captures = [_aligned(folder, listener) for folder in folders]
+    model_folder = folders[0].models_path / options.architecture
+    if model_folder.exists() and not (resume or replace):
+        raise TrainingError(
+            f"{model_folder}: a model is there already: go on with it by --resume, or train anew "
+            "with -y"
+        )
+    if replace and not resume:
+        shutil.rmtree(model_folder, ignore_errors=True)
+    model = _trained(folders[0], captures, options, listener, replace)
+    nam_path, _ = _exported(model, folders[0].record(), listener)
+    return model, nam_path
+
+
+def exported_file(path: Path) -> Path:
+    """The `.nam` that a model path means: itself, or the one that a model folder exported.
+
+    Raises
+    ------
+    ExportError
+        A folder that holds no exported file, or more than one.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    found = sorted((path / EXPORTS).glob("*.nam"))
+    if len(found) != 1:
+        raise ExportError(
+            f"{path}: holds {len(found)} exported .nam files, expected one: name the file"
+        )
+    return found[0]
+
+
+def export_model(
+    path: Path,
+    output: Path,
+    *,
+    name: str | None = None,
+    modeled_by: str | None = None,
+    replace: bool = False,
+) -> nam.Metadata:
+    """Write the model that a path means as a `.nam` of the user's own naming.
+
+    Raises
+    ------
+    ExportError
+        The output is there (without `replace`), or the model cannot be read.
+    """
+    if output.exists() and not replace:
+        raise ExportError(f"{output}: is already there: choose another -o, or replace it with -y")
+    loaded = nam.load_model(path)
+    if loaded.trained is None:
+        known = {key: loaded.metadata.get(key) for key in nam.Metadata.model_fields}
+        metadata = nam.Metadata.from_data(known, path)
+    else:
+        capture = CaptureFolder(loaded.path.resolve().parents[1])
+        record = capture.record() if capture.record_path.is_file() else None
+        metadata = nam.metadata_of(
+            loaded.network,
+            chain=record.rig.chain if record else None,
+            name=_title(record.rig) if record else None,
+            validation_esr=loaded.trained.validation_esr,
+        )
+    given = {"name": name, "modeled_by": modeled_by}
+    metadata = metadata.model_copy(update={k: v for k, v in given.items() if v is not None})
+    nam.write(output, loaded.network, metadata)
+    return metadata
+
+
+def interruption(model: TrainedModel, nam_path: Path) -> KeyboardInterrupt:
+    """What Ctrl-C in a training becomes, once the best so far is safe."""
+    interrupt = KeyboardInterrupt()
+    interrupt.add_note(
+        f"the best model so far (validation ESR {model.validation_esr:.4f}) is in {nam_path}; the "
+        "same command goes on with the training"
+    )
+    return interrupt
+
+
+def _captured(rig, plan, path, connect, listener, replace):
+    folder = CaptureFolder(path)
+    if folder.record_path.is_file():
+        record = folder.record()
+        difference = _difference(record, rig, plan)
+        if difference is None:
+            folder.verify_unchanged()
+            seconds = record.plan.seconds
+            listener.finished("capture", f"{seconds:.0f} s of {record.plan.name}", skipped=True)
+            return folder
+        if not replace:
+            raise CaptureError(
+                f"{path}: holds a capture of {difference}: choose another folder with -o, or "
+                "take it anew with -y"
+            )
+    listener.started("capture")
+    if rig.interface.driver == "file":
+        import_pair(rig, path, replace=replace)
+        repairs = folder.record().repairs
+        listener.finished("capture", "; ".join(repairs) or "imported as it is")
+        return folder
+    interface = connect()
+    take(
+        rig,
+        plan,
+        path,
+        interface,
+        replace=replace,
+        on_progress=lambda at: listener.progress(
+            "capture",
+            at.seconds / at.total_seconds,
+            f"return {at.return_highest_dbfs:.1f} dBFS highest, "
+            f"{at.total_seconds - at.seconds:.0f} s of sound left",
+        ),
+    )
+    listener.finished("capture", f"{plan.bracketed().seconds:.0f} s of {plan.name}")
+    return folder
+
+
+def _difference(record, rig, plan):
+    """What of a capture is not what is asked for now, in words; None when all agrees."""
+    if record.rig != rig:
+        named = record.rig.name
+        return f"rig {named}" if named != rig.name else f"rig {named} as it was set before"
+    if plan is not None and record.plan != plan.bracketed():
+        return f"signal {record.plan.name} (version {record.plan.version}) at another level or rate"
+    return None
+
+
+def _aligned(folder, listener):
+    there = folder.alignment_path.is_file()
+    if not there:
+        listener.started("align")
+    capture = load_aligned(folder)
+    found = capture.alignment
+    listener.finished(
+        "align",
+        f"{found.delay_samples:.3f} ±{found.sigma_samples:.2g} samples ({found.reference})",
+        skipped=there,
+    )
+    return capture
+
+
+def _measured(folder, capture, listener):
+    recorded = folder.record().response_sha256
+    if folder.analysis_path.is_file():
+        analysis = Analysis.load_json(folder.analysis_path)
+        if (analysis.response_sha256, analysis.delay_samples) == (
+            recorded,
+            capture.alignment.delay_samples,
+        ):
+            listener.finished("measure", _measured_words(analysis), skipped=True)
+            return analysis
+    listener.started("measure")
+    analysis = analyse(capture, recorded)
+    analysis.save(folder.analysis_path)
+    listener.finished("measure", _measured_words(analysis))
+    return analysis
+
+
+def _measured_words(analysis):
+    if analysis.settling is None or analysis.settling.receptive_field_samples is None:
+        return "no receptive field to recommend"
+    return f"receptive field of {analysis.settling.receptive_field_samples} samples recommended"
+
+
+def _trained(folder, captures, options, listener, replace):
+    model_folder = folder.models_path / options.architecture
+    model = finished_model(model_folder, captures, options)
+    if model is not None:
+        listener.finished("train", _trained_words(model), skipped=True)
+        return model
+    listener.started("train")
+    model = train(
+        captures,
+        model_folder,
+        options,
+        replace=replace,
+        on_progress=lambda at: listener.progress("train", at.fraction, _training_words(at)),
+    )
+    listener.finished("train", _trained_words(model))
+    return model
+
+
+def _training_words(at):
+    esr = "" if at.best_esr is None else f"ESR {at.best_esr:.4f}, "
+    left = "" if at.eta_seconds is None else f", {at.eta_seconds:.0f} s left"
+    return f"{esr}{at.samples_per_second / 1e3:.0f}k samples/s{left}"
+
+
+def _trained_words(model):
+    stopped = " (interrupted)" if model.interrupted else ""
+    return f"{model.architecture}, validation ESR {model.validation_esr:.4f}{stopped}"
+
+
+def _exported(model, record, listener):
+    """The `.nam` of a model, and whether it was there."""
+    network = model.wavenet
+    path = model.folder / EXPORTS / f"{record.rig.name}-{model.architecture}.nam"
+    if path.is_file() and np.array_equal(nam.read(path).network.weights, network.weights):
+        listener.finished("export", str(path), skipped=True)
+        return path, True
+    listener.started("export")
+    metadata = nam.metadata_of(
+        network,
+        chain=record.rig.chain,
+        name=_title(record.rig),
+        validation_esr=model.validation_esr,
+    )
+    nam.write(path, network, metadata)
+    listener.finished("export", str(path))
+    return path, False
+
+
+def _verified(nam_path, capture, model, listener, exported_before):
+    """The verification of an exported file, and whether it was there."""
+    path = model.folder / "verification.json"
+    if exported_before and path.is_file():
+        verification = Verification.load_json(path)
+        listener.finished("verify", _verified_words(verification), skipped=True)
+        return verification, True
+    listener.started("verify")
+    verification = verify(nam_path, capture, model)
+    verification.save(path)
+    listener.finished("verify", _verified_words(verification))
+    return verification, False
+
+
+def _verified_words(verification):
+    return f"held-out ESR {verification.esr:.4f}, {'passed' if verification.passed else 'FAILED'}"
+
+
+def _title(rig):
+    return " ".join((rig.chain.make, rig.chain.model)).strip() or rig.name

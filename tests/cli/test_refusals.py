@@ -1,0 +1,140 @@
+"""Bad input: one line, the right exit code, nothing half-written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from profiler import wav
+from profiler.definitions import shipped_folder
+
+RATE = 48_000
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A stimulus of the user's own and its response through a wire."""
+    generator = np.random.default_rng(1)
+    played = 0.2 * generator.standard_normal(4 * RATE).astype(np.float32)
+    stimulus, response = tmp_path / "played.wav", tmp_path / "recorded.wav"
+    wav.write(stimulus, played, RATE)
+    wav.write(response, np.roll(played, 100), RATE)
+    return stimulus, response
+
+
+def rig_file(tmp_path, **changes):
+    """The shipped wire with lines changed."""
+    text = (shipped_folder("rigs") / "wire.toml").read_text()
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_an_unknown_rig_is_refused_and_the_known_ones_are_listed(ampscope):
+    outcome = ampscope("capture", "twed")
+    assert outcome.code == 1
+    assert "no rig is named 'twed': there are tweed" in outcome.complaint
+
+
+def test_a_wrong_key_in_a_rig_file_is_named_with_its_file_and_meaning(ampscope, tmp_path):
+    path = rig_file(tmp_path, maximum_send_dbfs="maximum_send")
+    outcome = ampscope("capture", path)
+    assert outcome.code == 1
+    said = outcome.complaint
+    assert str(path) in said
+    assert "maximum_send" in said
+    assert "ceiling" in said
+
+
+def test_a_stimulus_above_the_ceiling_makes_no_sound(ampscope):
+    outcome = ampscope("capture", "wire", "--signal", "a440", "--level", "0dBFS", "-o", "c")
+    assert outcome.code in (0, 5)
+    path = rig_file(Path.cwd(), **{"maximum_send_dbfs = 0": "maximum_send_dbfs = -20"})
+    outcome = ampscope("capture", path, "--signal", "a440", "-o", "loud")
+    assert outcome.code == 5
+    assert "above the rig's ceiling of -20 dBFS" in outcome.complaint
+    assert not Path("loud").exists()
+
+
+def test_an_output_folder_that_exists_is_left_alone(ampscope):
+    Path("c").mkdir()
+    Path("c/letter.txt").write_text("dear")
+    outcome = ampscope("capture", "wire", "--signal", "a440", "-o", "c")
+    assert outcome.code == 1
+    assert "already holds letter.txt" in outcome.complaint
+    assert [p.name for p in Path("c").iterdir()] == ["letter.txt"]
+
+
+def test_a_level_without_a_unit_is_a_usage_error(ampscope):
+    outcome = ampscope("capture", "wire", "--level", "-6")
+    assert outcome.code == 2
+    assert "-12dBFS" in outcome.complaint
+
+
+def test_a_level_in_volts_needs_a_calibration(ampscope):
+    outcome = ampscope("capture", "wire", "--level", "4dBu")
+    assert outcome.code == 5
+    assert "not calibrated" in outcome.complaint
+
+
+@pytest.mark.parametrize(
+    ("damage", "said", "code"),
+    [
+        (lambda x: x[:0], "is empty", 1),
+        (lambda x: np.where(np.arange(len(x)) == 77, np.nan, x), "sample 77 is not a number", 1),
+        (lambda x: np.stack([x, -x], axis=1), "2 different channels", 1),
+        (lambda x: x[: 2 * RATE], "before", 1),
+        (lambda x: 0 * x, "only silence", 1),
+    ],
+)
+def test_a_response_that_cannot_be_used_is_refused(damage, said, code, ampscope, pair):
+    stimulus, response = pair
+    samples, _ = wav.read_mono(response)
+    wav.write(response, damage(samples).astype(np.float32), RATE)
+    outcome = ampscope("import", stimulus, response, "-o", "c")
+    assert said in outcome.complaint
+    assert outcome.code == code
+    assert not Path("c").exists()
+
+
+def test_a_response_at_another_rate_is_refused(ampscope, pair):
+    stimulus, response = pair
+    samples, _ = wav.read_mono(response)
+    wav.write(response, samples, 44_100)
+    outcome = ampscope("import", stimulus, response, "-o", "c")
+    assert outcome.code == 1
+    assert "is at 44100 Hz, expected 48000 Hz" in outcome.complaint
+
+
+def test_a_response_that_is_no_audio_is_refused(ampscope, pair):
+    stimulus, response = pair
+    response.write_text("a letter")
+    outcome = ampscope("import", stimulus, response, "-o", "c")
+    assert outcome.code == 1
+    assert "cannot be read as audio" in outcome.complaint
+
+
+def test_a_pair_that_does_not_belong_together_is_refused(ampscope, pair):
+    stimulus, response = pair
+    other = np.random.default_rng(2).standard_normal(4 * RATE).astype(np.float32)
+    wav.write(response, 0.1 * other, RATE)
+    outcome = ampscope("import", stimulus, response, "-o", "c")
+    assert outcome.code == 3
+    assert "recorded.wav" in outcome.complaint
+    assert not Path("c").exists()
+
+
+def test_a_missing_capture_is_named(ampscope):
+    for command in ("settle", "report", "train"):
+        outcome = ampscope(command, "nowhere/")
+        assert outcome.code == 1
+        assert "nowhere" in outcome.complaint
+
+
+def test_an_unknown_command_is_a_usage_error(ampscope):
+    outcome = ampscope("proflie", "tweed")
+    assert outcome.code == 2
+    assert "no command is named 'proflie'" in outcome.complaint
