@@ -97,6 +97,22 @@ def test_a_block_size_of_our_own_adds_that_much_latency(server):
     assert np.array_equal(response[PERIOD + 512 :, 0], stimulus[: -PERIOD - 512])
 
 
+def test_a_server_that_pauses_for_a_moment_loses_nothing(server):
+    stimulus = stimulus_for(1.5)
+    blocks = []
+
+    def on_block(block):
+        blocks.append(block.samples)
+        if len(blocks) == 60:
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGCONT)
+
+    PortAudio(rig_for("loopback")).play_record([stimulus], len(stimulus), on_block)
+    response = np.concatenate(blocks)[:, 0]
+    assert np.array_equal(response[PERIOD:], stimulus[:-PERIOD])
+
+
 # -- what ends a take early -------------------------------------------------------------
 
 

@@ -27,12 +27,12 @@ STIMULUS_RING = round(STIMULUS_RING_SECONDS * RATE)
 class Driver:
     """Calls back as a sound card would: what goes out of channel 1 comes into channel 3."""
 
-    def __init__(self, transport, *, channels=4):
+    def __init__(self, transport, *, channels=4, lead_in=LEAD_IN):
         self.transport = transport
         self.channels = channels
         self.sent = []  # what left after the lead-in
         self.seconds = 0.0  # of its clock
-        self.call_back(LEAD_IN, keep=False)
+        self.call_back(lead_in, keep=False)
 
     def call_back(self, size, *, input_=None, late=0.0, status=None, keep=True):
         outdata = np.full((size, self.channels), np.nan, np.float32)  # as found in memory
@@ -55,6 +55,17 @@ def wait_until(true):
     while not true():
         assert time.monotonic() < until
         time.sleep(0.001)
+
+
+def wait_for_feeder(transport, size):
+    """As long as real time would give it, and more."""
+    due = min(transport.played + size + FADE, transport.frames)
+    wait_until(lambda: transport.loaded >= due)
+
+
+def wait_for_feeder_and_writer(transport, size):
+    wait_for_feeder(transport, size)
+    wait_until(lambda: transport.blocks - transport.handed < 20)
 
 
 def noise(frames, seed=0):
@@ -100,8 +111,7 @@ def test_plays_and_records_every_sample_whatever_the_block_sizes(seed):
     driver = Driver(transport)
     while not transport.silent:
         size = int(random.integers(1, 700))
-        due = min(transport.played + size + FADE, len(stimulus))
-        wait_until(lambda due=due: transport.loaded >= due)
+        wait_for_feeder_and_writer(transport, size)
         driver.call_back(size, input_=echo(stimulus, transport, size))
     transport.close()
     assert feeder.finish(lambda: 0, 5.0)
@@ -136,13 +146,15 @@ def test_records_the_channels_asked_for_in_their_order():
 
 
 def test_is_silent_while_the_driver_starts_and_after_the_end():
-    transport = transport_for(100)
-    transport.feed([noise(100)])
-    driver = Driver(transport)
+    transport = transport_for(1000)
+    transport.feed([noise(1000)])
+    driver = Driver(transport, lead_in=0)
+    for _ in range(8):  # 100 ms
+        assert not driver.call_back(LEAD_IN // 8).any()
     assert transport.played == 0
-    driver.call_back(256)
+    assert driver.call_back(1024).any()
     assert transport.complete
-    assert not driver.call_back(256).any()
+    assert not driver.call_back(1024).any()
     assert len(written(transport)) == 1
 
 
@@ -262,6 +274,24 @@ def test_a_late_feeder_fades_out_what_is_there_and_names_the_place():
         raise transport.failure
 
 
+def test_never_plays_more_than_there_is():
+    transport = transport_for(1000)
+
+    def slow():
+        yield noise(10)
+        wait_until(lambda: transport.silent)
+        yield noise(990)
+
+    feeder = Worker("feeder", transport.feed, slow())
+    wait_until(lambda: transport.loaded == 10)
+    driver = Driver(transport)
+    while not transport.silent:
+        driver.call_back(256)
+    assert feeder.finish(lambda: 0, 5.0)
+    assert transport.played == 10
+    assert isinstance(transport.failure, Dropout)
+
+
 def test_a_late_writer_ends_the_take_before_anything_is_overwritten():
     seconds = RESPONSE_RING_SECONDS + 2.0
     stimulus = noise(round(seconds * RATE))
@@ -270,8 +300,7 @@ def test_a_late_writer_ends_the_take_before_anything_is_overwritten():
     wait_until(lambda: transport.ready)
     driver = Driver(transport)
     while not transport.silent:
-        due = min(transport.played + 256 + FADE, len(stimulus))
-        wait_until(lambda due=due: transport.loaded >= due)
+        wait_for_feeder(transport, 256)
         driver.call_back(256, input_=echo(stimulus, transport, 256))
     assert feeder.finish(lambda: 0, 5.0)
     with pytest.raises(Dropout, match=r"could not be written in time at 9\.\d\d s"):
@@ -375,9 +404,7 @@ def test_memory_does_not_grow_with_the_length_of_the_take():
     tracemalloc.start()
     try:
         while not transport.silent:
-            due = min(transport.played + 1024 + FADE, frames)
-            wait_until(lambda due=due: transport.loaded >= due)
-            wait_until(lambda: transport.blocks - transport.handed < 20)
+            wait_for_feeder_and_writer(transport, 1024)
             driver.call_back(1024, keep=False)
         _, peak = tracemalloc.get_traced_memory()
     finally:
