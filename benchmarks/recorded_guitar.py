@@ -52,24 +52,37 @@ def recorded_guitar(seconds: float, seed: int, *, level_dbfs: float = -1.0) -> n
     FileNotFoundError
         `fluidsynth` or the sound font is not installed.
     """
+    notes = performance(seconds, np.random.default_rng(seed))
+    mono = rendered(notes, seconds)
+    return (mono * db_to_amplitude(level_dbfs - peak_dbfs(mono))).astype(np.float32)
+
+
+def rendered(notes, seconds: float) -> np.ndarray:
+    """Notes `(second, channel, note, velocity, length)` on recorded guitar, `(n,)` float64.
+
+    Raises
+    ------
+    FileNotFoundError
+        `fluidsynth` or the sound font is not installed.
+    """
     if not SOUND_FONT.is_file():
         raise FileNotFoundError(f"{SOUND_FONT}: no such sound font (Debian: fluid-soundfont-gm)")
     with tempfile.TemporaryDirectory() as folder:
-        midi, rendered = Path(folder, "riffs.mid"), Path(folder, "riffs.wav")
-        midi.write_bytes(midi_file(performance(seconds, np.random.default_rng(seed))))
+        midi, sound = Path(folder, "riffs.mid"), Path(folder, "riffs.wav")
+        midi.write_bytes(midi_file(notes))
         # no reverb, no chorus: the notes as they were recorded
         options = ["-ni", "-R", "0", "-C", "0", "-g", "0.5", "-O", "float", "-T", "wav"]
         subprocess.run(
-            ["fluidsynth", *options, "-r", str(SAMPLE_RATE), "-F", rendered, SOUND_FONT, midi],
+            ["fluidsynth", *options, "-r", str(SAMPLE_RATE), "-F", sound, SOUND_FONT, midi],
             check=True,
             capture_output=True,
         )
-        stereo, _ = wav.read(rendered, sample_rate=SAMPLE_RATE)
+        stereo, _ = wav.read(sound, sample_rate=SAMPLE_RATE)
     frames = round(seconds * SAMPLE_RATE)
     mono = np.zeros(frames)
     heard = stereo[:frames].mean(axis=1, dtype=np.float64)
     mono[: len(heard)] = heard
-    return (mono * db_to_amplitude(level_dbfs - peak_dbfs(mono))).astype(np.float32)
+    return mono
 
 
 def performance(seconds, rng):

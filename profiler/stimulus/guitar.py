@@ -54,10 +54,11 @@ POWER_SHAPES = ("power, low", "power, low, octave", "power, A")
 COLOUR_SECONDS = 3.0
 CORNER_HZ = (450.0, 8000.0)
 SOFTEST_IN_PHRASE_DB = -12.0  # re the hardest note of the phrase
+LONGEST_GAP_SECONDS = 0.35  # after a note cut short; with a rest, less than a second
 STOP_SECONDS = (0.005, 0.04)  # in which a finger stops a string
 LAST_WOUND_STRING = 2  # E, A and D are wound: duller, and their treble dies sooner
 E3_DECAY_SECONDS = 7.0  # by 60 dB, of a guitar of average sustain
-SOFT_CORNER_HZ = 1800.0  # where the treble of the softest pluck ends
+SOFT_CORNER_HZ = 1200.0  # where the treble of the softest pluck ends
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,18 @@ def perform(score: list[Phrase], n: int, rng: np.random.Generator):
     return scipy.signal.lfilter(b, a, signal)
 
 
+def drawn_instrument(rng: np.random.Generator) -> Instrument:
+    """Another guitar, another pickup and another place to pick."""
+    return Instrument(
+        pick_place=rng.uniform(0.06, 0.3),
+        pickup_place=rng.uniform(0.06, 0.27),
+        pickup_resonance_hz=rng.uniform(1800.0, 4500.0),
+        pickup_q=rng.uniform(1.0, 4.0),
+        sustain=rng.uniform(0.5, 1.5),
+        brightness_hz=rng.uniform(6000.0, 18_000.0),
+    )
+
+
 def play_note(note: Note, instrument: Instrument, rng: np.random.Generator):
     """One note, before the pickup's resonance; its peak is its hardness."""
     n = round(note.seconds * MATERIAL_RATE)
@@ -182,7 +195,7 @@ def _string_in_two_planes(note, period, instrument, rng):
     grain = rng.normal(0.0, 0.05, round(period[0]))
     pulse = picked(period[0], place, _corner_hz(note, instrument), grain, MATERIAL_RATE)
     if note.muted:
-        decay, treble_decay = rng.uniform(0.12, 0.35), rng.uniform(0.03, 0.1)
+        decay, treble_decay = rng.uniform(0.08, 0.25), rng.uniform(0.02, 0.08)
     else:
         decay = instrument.sustain * E3_DECAY_SECONDS * (165.0 / note.frequency) ** 0.4
         treble_decay = decay * (0.2 if note.string <= LAST_WOUND_STRING else 0.5)
@@ -204,20 +217,15 @@ def _string_in_two_planes(note, period, instrument, rng):
 def _corner_hz(note, instrument):
     """Where the treble of the pluck ends: a soft pick, a palm and thick strings dull it."""
     corner = SOFT_CORNER_HZ + instrument.brightness_hz * note.hardness
-    if note.muted or note.legato:
+    if note.legato:
         corner *= 0.5
+    if note.muted:
+        corner *= 0.3
     return corner * (0.6 if note.string <= LAST_WOUND_STRING else 1.0)
 
 
 def _play(phrase, rng):
-    instrument = Instrument(
-        pick_place=rng.uniform(0.06, 0.3),
-        pickup_place=rng.uniform(0.06, 0.27),
-        pickup_resonance_hz=rng.uniform(2000.0, 5000.0),
-        pickup_q=rng.uniform(0.8, 3.0),
-        sustain=rng.uniform(0.5, 1.5),
-        brightness_hz=rng.uniform(4000.0, 14_000.0),
-    )
+    instrument = drawn_instrument(rng)
     end = max(note.onset + note.seconds for note in phrase.notes)
     sound = np.zeros(round(end * MATERIAL_RATE) + 1)
     for note in phrase.notes:
@@ -262,7 +270,9 @@ def _hardness(rng):
 
 def _held(rng, seconds):
     """How long a note is held: most ring into the next, some are cut short."""
-    return float(seconds * (rng.uniform(0.4, 0.8) if rng.random() < 0.25 else 1.15))
+    if rng.random() < 0.25:
+        return max(seconds * rng.uniform(0.4, 0.8), seconds - LONGEST_GAP_SECONDS)
+    return 1.15 * seconds
 
 
 def _chord(rng, shapes, onset, seconds, hardness, *, stroke=0.012, muted=False):
@@ -389,7 +399,7 @@ def _arpeggio(rng):
 
 
 def _rest(rng):
-    return [], rng.uniform(0.3, 0.6)
+    return [], rng.uniform(0.3, 0.55)
 
 
 PHRASES = (

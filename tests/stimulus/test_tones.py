@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from profiler.stimulus.plan import SAMPLE_RATES, Burst, Sine, Staircase
+from profiler.stimulus.tones import burst, sine, staircase
+
+
+def a_burst(**changes):
+    return Burst(kind="burst", name="b", use="analyse", level_dbfs=-6.0, **changes)
+
+
+@pytest.mark.parametrize("sample_rate", SAMPLE_RATES)
+def test_a_sine_has_its_frequency_and_its_peak(sample_rate):
+    segment = Sine(kind="sine", name="s", use="analyse", level_dbfs=-20.0, seconds=1.0)
+    tone = sine(segment, sample_rate)
+    assert len(tone) == sample_rate
+    middle = slice(sample_rate // 4, 3 * sample_rate // 4)
+    expected = 0.1 * np.sin(2 * np.pi * 440.0 * np.arange(sample_rate) / sample_rate)
+    # 1e-12: the phase of the last sample is 2800 rad, known to 2800 * 2e-16
+    np.testing.assert_allclose(tone[middle], expected[middle], atol=1e-12)
+    assert tone[0] == 0.0
+    assert abs(tone[-1]) < 1e-4
+
+
+@pytest.mark.parametrize("sample_rate", SAMPLE_RATES)
+def test_the_a440_burst_is_silence_440_whole_periods_and_silence(sample_rate):
+    signal = burst(a_burst(), sample_rate)
+    assert len(signal) == 3 * sample_rate
+    time = np.arange(sample_rate) / sample_rate
+    expected = 10 ** (-6 / 20) * np.sin(2 * np.pi * 440.0 * time)
+    assert not signal[: sample_rate + 1].any()  # and the tone's first sample is zero
+    np.testing.assert_allclose(signal[sample_rate : 2 * sample_rate], expected, atol=1e-12)
+    assert not signal[2 * sample_rate :].any()
+
+
+def test_a_burst_of_a_frequency_that_does_not_fit_ends_with_its_last_whole_period():
+    signal = burst(a_burst(frequency=3.3, tone_seconds=1.0), 48_000)
+    sounding = np.flatnonzero(signal)
+    last = 48_000 + 3 / 3.3 * 48_000
+    assert sounding[-1] == pytest.approx(last, abs=1.0)
+    # a zero at the end but for the part of a sample: one sample's slope
+    assert abs(signal[sounding[-1]]) <= 2 * np.pi * 3.3 / 48_000
+
+
+def a_staircase(**changes):
+    values = {"seconds": 2.6, "level_dbfs": -1.0, "lowest_dbfs": -61.0, "steps": 13}
+    return Staircase(kind="staircase", name="s", use="analyse", **(values | changes))
+
+
+@pytest.mark.parametrize("sample_rate", [44_100, 48_000, 192_000])
+def test_a_staircase_climbs_in_equal_steps_that_last_equally_long(sample_rate):
+    signal = staircase(a_staircase(), sample_rate)
+    step = round(0.2 * sample_rate)
+    assert len(signal) == 13 * step
+    middle = signal.reshape(13, step)[:, step // 4 : 3 * step // 4]  # 44 whole periods
+    levels = 20 * np.log10(np.sqrt(2 * np.mean(middle**2, axis=1)))
+    np.testing.assert_allclose(levels, np.arange(-61.0, 0.0, 5.0), atol=1e-9)
+
+
+def test_a_staircase_changes_its_level_only_at_zero_crossings():
+    signal = staircase(a_staircase(seconds=1.0, frequency=437.0), 48_000)
+    slope = 2 * np.pi * 437.0 / 48_000 * 10 ** (-1 / 20)  # the steepest of the loudest tone
+    assert np.max(np.abs(np.diff(signal))) <= slope
+    periods = np.arange(48_000) * 437.0 / 48_000
+    bare = np.sin(2 * np.pi * periods)
+    audible = np.abs(bare) > 1e-6
+    gain = signal[audible] / bare[audible]
+    whole = np.floor(periods[audible])
+    for period in range(437):
+        assert np.ptp(gain[whole == period]) < 1e-9
