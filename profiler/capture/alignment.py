@@ -1,15 +1,47 @@
-"""Alignment: how far the response lies behind the stimulus."""
+"""Alignment: how far the response lies behind the stimulus, and whether one delay says it all.
+
+What training must take out is the interface's round trip: the amp's own filters belong to the
+model. With a loopback channel the round trip is read off the send itself; with a stored
+calibration of the interface it is known beforehand and checked against the take; with
+neither, it is taken to be the delay in excess of the response's minimum phase, which is right
+for a device made of filters and distortion and good to about a tenth of a sample.
+
+A take in which samples were lost or repeated, or whose two clocks drift apart, is refused:
+nothing that is learnt from it would be true.
+
+Conventions
+-----------
+A delay is the position in the response minus the position in the stimulus, in samples.
+Times are those of the stimulus, in seconds. Arrays are mono.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy.signal
 from pydantic import Field
 
+from profiler import wav
+from profiler.capture import delay as delays
+from profiler.capture import diagnosis, slips
+from profiler.capture.folder import CaptureFolder
 from profiler.definitions import Record
+from profiler.errors import DefinitionError, NotAligned
 from profiler.stimulus.plan import SignalPlan
 
 Reference = Literal["loopback", "calibration", "excess-phase", "given"]
+
+# What the excess phase cannot know: how a circuit goes on beyond the band that is measured.
+EXCESS_PHASE_SIGMA = 0.05
+CALIBRATION_TOLERANCE = 1.0  # samples between a calibration and the take
+LARGEST_DRIFT = 0.5  # samples over a take; costs an ESR of about 1e-3 at its ends
+
+METHOD = 1  # raised when the same take would be measured otherwise
+
+WHOLE_TOLERANCE = 1e-3  # a delay this near a whole number is one: ESR 3e-8
+SINC_HALF_LENGTH = 96  # taps each side: flat within 1e-5 to 0.46 of the sample rate
+SINC_BETA = 12.0  # of its Kaiser window: -118 dB
 
 
 class MarkerDelay(Record):
@@ -48,3 +80,210 @@ class AlignedCapture:
     @property
     def sample_rate(self) -> int:
         return self.plan.sample_rate
+
+
+def align(
+    plan: SignalPlan,
+    stimulus: np.ndarray,
+    response: np.ndarray,
+    *,
+    loopback: np.ndarray | None = None,
+    calibrated_delay_samples: float | None = None,
+    given_delay_samples: float | None = None,
+) -> Alignment:
+    """Measure delay, polarity and drift of a take, and prove that it is whole.
+
+    Parameters
+    ----------
+    plan : SignalPlan
+        What was played.
+    stimulus, response : (n,) float arrays
+        As long as the plan.
+    loopback : (n,) float array, optional
+        The send, recorded in the same stream: then the delay is the loopback's.
+    calibrated_delay_samples : float, optional
+        The interface's round trip, measured before: then that is the delay, if the take
+        agrees with it within a sample.
+    given_delay_samples : float, optional
+        The delay, because the user knows better.
+
+    Raises
+    ------
+    Silent
+        Nothing came back, or nothing but noise.
+    NotAligned
+        No single delay explains the response; the message names the likely cause, and for
+        lost or repeated samples where and how many.
+    ValueError
+        The arrays are not as long as the plan.
+    """
+    for name, signal in (("stimulus", stimulus), ("response", response), ("loopback", loopback)):
+        if signal is not None and np.shape(signal) != (plan.frames,):
+            raise ValueError(f"expected {plan.frames} frames of {name}, got {np.shape(signal)}")
+    rate = plan.sample_rate
+    diagnosis.refuse_silence(response)
+    found = slips.anchors(plan, stimulus, response)
+    offsets, transfer = delays.relative_delays([anchor.stretch for anchor in found], rate)
+    absolute = np.array([anchor.stretch.lag for anchor in found]) + offsets
+    slips.refuse_slips(plan, stimulus, response, found, absolute, transfer)
+    drift = _drift(plan, found, absolute)
+    own = delays.excess_delay(transfer, rate)
+
+    reference: Reference = "excess-phase"
+    samples, sigma = own.samples, float(np.hypot(own.sigma, EXCESS_PHASE_SIGMA))
+    if given_delay_samples is not None:
+        reference, samples, sigma = "given", float(given_delay_samples), 0.0
+    elif loopback is not None:
+        loop = _loopback_delay(plan, stimulus, loopback, found[0].stretch.lag)
+        reference, samples, sigma = "loopback", loop.samples, loop.sigma
+    elif calibrated_delay_samples is not None:
+        _check_calibration(calibrated_delay_samples, own.samples, sigma)
+        reference, samples, sigma = "calibration", float(calibrated_delay_samples), 0.0
+    centre = float(np.median(absolute))
+    return Alignment(
+        delay_samples=samples,
+        sigma_samples=sigma,
+        polarity=1 if own.polarity > 0 else -1,
+        reference=reference,
+        drift_ppm=drift,
+        markers=tuple(
+            MarkerDelay(
+                at_seconds=anchor.stretch.start / rate,
+                delay_samples=float(samples + at - centre),
+                confidence_db=anchor.confidence_db,
+            )
+            for anchor, at in zip(found, absolute, strict=True)
+            if anchor.is_marker
+        ),
+    )
+
+
+def apply(
+    plan: SignalPlan, alignment: Alignment, stimulus: np.ndarray, response: np.ndarray
+) -> AlignedCapture:
+    """Shift the response so that its sample k answers sample k of the stimulus.
+
+    The whole part of the delay is a shift, the fraction a windowed sinc. A delay within
+    1e-3 of a whole number is that number, and then no sample is changed.
+    """
+    whole = round(alignment.delay_samples)
+    fraction = alignment.delay_samples - whole
+    margin = 0 if abs(fraction) < WHOLE_TOLERANCE else SINC_HALF_LENGTH
+    shifted = delays.piece(response, whole - margin, plan.frames + 2 * margin)
+    if margin:
+        at = np.arange(-margin, margin + 1)
+        taps = np.sinc(at + fraction) * scipy.signal.windows.kaiser(2 * margin + 1, SINC_BETA)
+        shifted = scipy.signal.oaconvolve(shifted, taps / taps.sum(), mode="valid")
+    return AlignedCapture(
+        plan=plan,
+        alignment=alignment,
+        stimulus=np.asarray(stimulus, dtype=np.float32)[: plan.frames],
+        response=shifted.astype(np.float32),
+    )
+
+
+def load_aligned(folder: CaptureFolder) -> AlignedCapture:
+    """The aligned pair of a finished capture.
+
+    The alignment is taken from `alignment.json` when it was made from the very files and by
+    the knowledge that the folder and this machine have now; else it is measured and written.
+
+    Raises
+    ------
+    CaptureError, NotAligned, Silent
+        The files are missing or changed, or the take cannot be aligned.
+    """
+    # calibration measures by `align` of this module, so it cannot be imported with it
+    from profiler.capture.calibration import stored_delay
+
+    record = folder.record()
+    folder.verify_unchanged()
+    plan = record.plan
+    stimulus, _ = wav.read_mono(folder.stimulus_path, sample_rate=plan.sample_rate)
+    recorded, _ = wav.read(folder.response_path, sample_rate=plan.sample_rate)
+    interface = record.rig.interface
+    has_loop = interface.driver != "file" and interface.loopback_channel is not None
+    loopback = recorded[:, 1] if has_loop and recorded.shape[1] > 1 else None
+    calibrated = None if loopback is not None else stored_delay(record.rig)
+
+    basis = AlignmentBasis(
+        stimulus_sha256=record.stimulus_sha256,
+        response_sha256=record.response_sha256,
+        calibrated_delay_samples=calibrated,
+        given_delay_samples=record.given_delay_samples,
+    )
+    alignment = _kept(folder, basis)
+    if alignment is None:
+        alignment = align(
+            plan,
+            stimulus,
+            recorded[:, 0],
+            loopback=loopback,
+            calibrated_delay_samples=calibrated,
+            given_delay_samples=record.given_delay_samples,
+        )
+        alignment.save(folder.alignment_path)
+        basis.save(_basis_path(folder))
+    return apply(plan, alignment, stimulus, recorded[:, 0])
+
+
+class AlignmentBasis(Record):
+    """What an alignment was made from: it holds as long as all of this is the same."""
+
+    stimulus_sha256: str
+    response_sha256: str
+    calibrated_delay_samples: float | None
+    given_delay_samples: float | None
+    method: int = METHOD
+
+
+def _kept(folder, basis):
+    """The alignment in the folder, if it still holds."""
+    try:
+        if AlignmentBasis.load_json(_basis_path(folder)) == basis:
+            return Alignment.load_json(folder.alignment_path)
+    except DefinitionError:  # none yet, or damaged: it is measured again
+        pass
+    return None
+
+
+def _basis_path(folder):
+    return folder.alignment_path.with_name("alignment-basis.json")
+
+
+def _loopback_delay(plan, stimulus, loopback, lag):
+    """The delay of the loopback channel over the whole of the sounding programme."""
+    rate = plan.sample_rate
+    span = slips.programme_span(plan)
+    step = slips.STRETCH_SECONDS * rate
+    stretches = [
+        delays.programme_stretch(stimulus, loopback, start, start + step, rate, lag)
+        for start in range(span.start, max(span.stop - step, span.start) + 1, step)
+    ]
+    return delays.phase_delay(delays.transfer_of(stretches, rate), rate)
+
+
+def _drift(plan, found, absolute):
+    """Drift in ppm; a take that drifts by more than half a sample is refused."""
+    seconds = np.array([anchor.stretch.centre for anchor in found]) / plan.sample_rate
+    if np.ptp(seconds) == 0.0:
+        return None
+    slope = np.polyfit(seconds, absolute, 1)[0]  # samples a second
+    ppm = float(1e6 * slope / plan.sample_rate)
+    if abs(slope) * plan.seconds > LARGEST_DRIFT:
+        raise NotAligned(
+            f"the delay drifts by {slope * plan.seconds:+.2f} samples over the take "
+            f"({ppm:+.2f} ppm, at most {LARGEST_DRIFT:g} samples expected): play and record by "
+            "one clock (one interface, or a shared word clock)"
+        )
+    return ppm
+
+
+def _check_calibration(calibrated, measured, sigma):
+    apart = measured - calibrated
+    if abs(apart) > max(CALIBRATION_TOLERANCE, 3 * sigma):
+        raise NotAligned(
+            f"the take lies {measured:.1f} samples behind the stimulus but the interface's "
+            f"calibration says {calibrated:.1f}: the latency has changed since; calibrate it "
+            "again (ampscope calibrate latency) with the same settings, and take it again"
+        )

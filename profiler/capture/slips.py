@@ -1,0 +1,288 @@
+"""Lost and repeated samples: does one delay hold from the head of a take to its tail?
+
+Drivers lose or repeat buffers without saying so; the signal decides. The delay is measured
+at *anchors*, the markers of the plan (or, in a take without, every second of programme that
+sounds), and they must agree. Where they do not, the place of the break is where the response
+stops following the stimulus at the one delay and starts following it at the other.
+
+Conventions
+-----------
+A loss makes the delay fall, a repetition makes it rise, by as many samples.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+
+from profiler.capture import delay as delays
+from profiler.capture import diagnosis
+from profiler.capture.delay import Stretch, Transfer
+from profiler.errors import NotAligned
+from profiler.stimulus.marker import half_frames
+from profiler.stimulus.plan import MARKER_CODE_SECONDS, Placed, SignalPlan
+
+EARLIEST_SECONDS = -0.1  # of a response re its stimulus
+LATEST_SECONDS = 1.0
+NEAR_SECONDS = 0.25  # a marker is looked for this near to the head's delay first
+LEAST_CONFIDENCE_DB = 9.0  # a marker; noise reaches 3
+LEAST_STRETCH_CONFIDENCE_DB = 6.0
+STRETCH_SECONDS = 1
+QUIETEST_STRETCH_DB = -40.0  # re the loudest: below it a stretch is not asked
+
+LARGEST_SPREAD = 0.5  # samples between two anchors of a whole take
+SAME_DELAY = 24  # samples: nearer, two correlation peaks belong to one delay
+LARGEST_HALVES_APART = 8.0  # samples between a marker's halves; distortion makes 0.5
+FASTEST_DRIFT_PPM = 250.0  # two clocks are never further apart
+
+BLOCK_SECONDS = 0.005  # of the search for the place of a break
+INDIFFERENT = 60.0  # log-likelihood that noise alone gathers over a second
+EDGE_SECONDS = (0.004, 0.01, 0.025, 0.05, 0.1)  # of a marker that are looked at on their own
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A stretch at which the delay is measured."""
+
+    stretch: Stretch
+    confidence_db: float
+    placed: Placed | None = None  # the marker, where it is one
+
+    @property
+    def is_marker(self) -> bool:
+        return self.placed is not None
+
+
+def anchors(plan: SignalPlan, stimulus, response) -> list[Anchor]:
+    """Where the delay of a take can be measured, each at its own whole delay.
+
+    Raises
+    ------
+    NotAligned, Silent
+        The take does not follow the stimulus; the message names the likely cause.
+    """
+    markers = list(plan.of_kind("marker"))
+    if len(markers) < 2:
+        return _programme_anchors(plan, stimulus, response)
+    rate = plan.sample_rate
+    span = round(EARLIEST_SECONDS * rate), round(LATEST_SECONDS * rate)
+    head, confidence = delays.matched(stimulus, response, markers[0], rate, *span)
+    if confidence < LEAST_CONFIDENCE_DB:
+        raise diagnosis.unmatched(plan, stimulus, response)
+    near = round(NEAR_SECONDS * rate)
+    found = []
+    for placed in markers:
+        for earliest, latest in ((head - near, head + near), span):
+            lag, confidence = delays.matched(stimulus, response, placed, rate, earliest, latest)
+            if confidence >= LEAST_CONFIDENCE_DB:
+                break
+        else:
+            raise diagnosis.missing_marker(plan, stimulus, response, placed, head)
+        lag = head if abs(lag - head) <= SAME_DELAY else lag
+        stretch = delays.marker_stretch(stimulus, response, placed, rate, lag)
+        found.append(Anchor(stretch, confidence, placed))
+    return found
+
+
+def programme_span(plan: SignalPlan) -> slice:
+    """From the first to the last segment of the plan that sounds."""
+    sounding = [placed for placed in plan.placed() if placed.segment.kind != "silence"]
+    return slice(sounding[0].start, sounding[-1].stop) if sounding else slice(0, 0)
+
+
+def refuse_slips(plan, stimulus, response, found: list[Anchor], absolute, transfer: Transfer):
+    """Raise `NotAligned` where samples were lost or repeated.
+
+    Parameters
+    ----------
+    found : list of Anchor
+        In order of time.
+    absolute : (m,) float array
+        Their delays in samples, up to a constant.
+    transfer : Transfer
+        H of the device.
+
+    Raises
+    ------
+    NotAligned
+        With the place, in seconds of the stimulus, and the number of samples.
+    """
+    rate = plan.sample_rate
+    split = _break(np.array([a.stretch.centre for a in found]) / rate, absolute, rate)
+    if split is not None:
+        before, after = np.median(absolute[:split]), np.median(absolute[split:])
+        start, stop = found[split - 1].stretch.start, found[split].stretch.stop
+        at = _place(stimulus, response, start, stop, before, after, transfer, rate)
+        raise _slipped(at / rate, after - before)
+    for anchor in found:
+        if anchor.placed is None:
+            continue
+        apart = _halves_apart(stimulus, response, anchor, transfer, rate)
+        if abs(apart) > LARGEST_HALVES_APART:
+            raise _slipped(anchor.stretch.centre / rate, apart)
+    if found[0].is_marker:
+        _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate)
+
+
+def _break(seconds, absolute, rate):
+    """Index of the first anchor after a break, None for a take that is whole or drifts."""
+    if np.ptp(absolute) <= LARGEST_SPREAD:
+        return None
+    splits = range(1, len(absolute))
+    errors = [
+        sum(np.sum(np.abs(part - np.median(part))) for part in np.split(absolute, [split]))
+        for split in splits
+    ]
+    best = int(np.argmin(errors))
+    if len(absolute) > 2:
+        line = np.polyval(np.polyfit(seconds, absolute, 1), seconds)
+        drifts = np.sum(np.abs(absolute - line)) <= errors[best]
+    else:
+        ppm = 1e6 * np.ptp(absolute) / (np.ptp(seconds) * rate)
+        drifts = ppm < FASTEST_DRIFT_PPM
+    return None if drifts else splits[best]
+
+
+def _place(stimulus, response, start, stop, before, after, transfer, rate):
+    """The sample of the stimulus between `start` and `stop` at which the delay changes.
+
+    In short blocks the response is compared with what H predicts at either delay, whatever
+    its level. The log-likelihoods that the block still has the delay `before`, or already
+    that `after`, are added up; where nothing tells the two apart (silence, or a steady tone
+    whose period divides the break) the middle is taken.
+    """
+    block = round(BLOCK_SECONDS * rate)
+    count = max((stop - start) // block, 1)
+    frames = count * block
+    origin = round(before)
+    y = delays.piece(response, start + origin, frames)
+    errors = [
+        _block_errors(y, _predicted(stimulus, transfer, start + origin, frames, lag, rate), block)
+        for lag in (before, after)
+    ]
+    likelihood = 0.5 * block * np.log(errors[0] / errors[1])  # above 0: speaks for `after`
+    total = np.concatenate([[0.0], np.cumsum(likelihood)])
+    alike = np.flatnonzero(total <= np.min(total) + INDIFFERENT)
+    return start + 0.5 * (alike[0] + alike[-1]) * block
+
+
+def _block_errors(y, p, block):
+    """Energy of y that no positive multiple of p explains, in each block."""
+    y, p = y.reshape(-1, block), p.reshape(-1, block)
+    power_y, power_p = np.sum(y**2, axis=1), np.sum(p**2, axis=1)
+    shared = np.maximum(np.sum(y * p, axis=1), 0.0)
+    floor = 1e-9 * np.max(power_y) + 1e-30
+    return power_y - shared**2 / (power_p + 1e-30) + floor
+
+
+def _predicted(stimulus, transfer, first, frames, lag, rate):
+    """What H makes of the stimulus at the delay `lag`, response samples `first` on.
+
+    The taps are H's at the transfer's own lag, moved by whole samples: H has the fraction.
+    """
+    taps_frames, early = round(0.1 * rate), round(0.002 * rate)
+    taps = delays.impulse_response(transfer, taps_frames, early)
+    start = first - round(lag) + early - taps_frames + 1
+    x = delays.piece(stimulus, start, frames + taps_frames - 1)
+    return scipy.signal.oaconvolve(x, taps, mode="valid")
+
+
+def _halves_apart(stimulus, response, anchor, transfer, rate):
+    """Delay of a marker's second half beyond its first, in samples."""
+    first, second = (
+        delays.marker_stretch(stimulus, response, anchor.placed, rate, anchor.stretch.lag, (half,))
+        for half in (0, 1)
+    )
+    return delays.offset_between(second, transfer, rate) - delays.offset_between(
+        first, transfer, rate
+    )
+
+
+def _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate):
+    """A break within the first code of the head, or the last of the tail, leaves the rest of
+    the marker in step with the take; only its edge is out of step."""
+    code, half = round(MARKER_CODE_SECONDS * rate), half_frames(rate)
+    offsets = absolute - np.median(absolute) + transfer.lag
+    for seconds in EDGE_SECONDS:
+        frames = round(seconds * rate)
+        for anchor, first in ((found[0], 0), (found[-1], half + code - frames)):
+            alike = [
+                _likeness(stimulus, response, a.placed.start + first, frames, lag, transfer, rate)
+                for a, lag in zip(found, offsets, strict=True)
+            ]
+            own = alike[found.index(anchor)]
+            usual = np.median(alike)
+            if own < 0.5 * usual and usual > 0.4:
+                at = anchor.placed.start + first
+                lag = transfer.lag
+                apart = _displacement(stimulus, response, at, frames, lag, transfer, rate)
+                head = anchor is found[0]
+                raise _slipped((at + 0.5 * frames) / rate, -apart if head else apart)
+
+
+def _likeness(stimulus, response, start, frames, lag, transfer, rate):
+    """Correlation coefficient of the response with what H predicts."""
+    first = start + round(lag)
+    y = delays.piece(response, first, frames)
+    p = _predicted(stimulus, transfer, first, frames, lag, rate)
+    return float(np.dot(y, p) / (np.linalg.norm(y) * np.linalg.norm(p) + 1e-30))
+
+
+def _displacement(stimulus, response, start, frames, lag, transfer, rate):
+    """By how much a piece of the response is early or late, of what H predicts."""
+    first, reach = start + round(lag), round(NEAR_SECONDS * rate)
+    y = delays.piece(response, first - reach, frames + 2 * reach)
+    p = _predicted(stimulus, transfer, first, frames, lag, rate)
+    return int(np.argmax(scipy.signal.oaconvolve(y, p[::-1], mode="valid"))) - reach
+
+
+def _slipped(seconds, change):
+    samples = abs(round(float(change)))
+    return NotAligned(
+        f"{samples} samples were {'lost' if change < 0 else 'repeated'} at {seconds:.2f} s: the "
+        "driver could not keep up; take it again with a larger block size and nothing else "
+        "running"
+    )
+
+
+def _programme_anchors(plan, stimulus, response):
+    """Every second of a programme without markers that is loud and wide enough to tell."""
+    rate = plan.sample_rate
+    lag = _coarse_lag(stimulus, response, rate)
+    step = STRETCH_SECONDS * rate
+    starts = range(0, max(len(stimulus) - step, 0) + 1, step)
+    stretches = [
+        delays.programme_stretch(stimulus, response, start, start + step, rate, lag)
+        for start in starts
+    ]
+    loudness = np.array([np.sum(stretch.power) for stretch in stretches])
+    audible = loudness > 10 ** (QUIETEST_STRETCH_DB / 10) * np.max(loudness)
+    found = []
+    for stretch in (s for s, heard in zip(stretches, audible, strict=True) if heard):
+        offset, confidence = delays.whitened_peak(stretch, rate)
+        if abs(offset) > SAME_DELAY:
+            stretch = delays.programme_stretch(
+                stimulus, response, stretch.start, stretch.stop, rate, lag + offset
+            )
+            _, confidence = delays.whitened_peak(stretch, rate)
+        if confidence >= LEAST_STRETCH_CONFIDENCE_DB:
+            found.append(Anchor(stretch, confidence))
+    if 2 * len(found) < np.sum(audible) or not found:
+        raise diagnosis.unmatched(plan, stimulus, response)
+    return found
+
+
+def _coarse_lag(stimulus, response, rate):
+    """The whole delay of a programme: the peak of the whitened cross-correlation."""
+    size = scipy.fft.next_fast_len(len(stimulus) + round(LATEST_SECONDS * rate), real=True)
+    X = scipy.fft.rfft(np.asarray(stimulus, dtype=np.float32), size)
+    Y = scipy.fft.rfft(np.asarray(response, dtype=np.float32), size)
+    frequencies = scipy.fft.rfftfreq(size, 1 / rate)
+    band = (frequencies > delays.BAND_HZ[0]) & (frequencies < delays.BAND_HZ[1])
+    power = np.abs(X) ** 2
+    cross = np.where(band, Y * np.conj(X) / (power + np.mean(power[band]) + 1e-30), 0.0)
+    correlation = np.abs(scipy.fft.irfft(cross, size))
+    earliest, latest = round(EARLIEST_SECONDS * rate), round(LATEST_SECONDS * rate)
+    window = np.concatenate([correlation[earliest:], correlation[: latest + 1]])
+    return int(np.argmax(window)) + earliest
