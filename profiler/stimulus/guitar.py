@@ -6,9 +6,9 @@ from soft to hard. It is written down as a score (`compose`), the score is playe
 strings (`perform`), and what the pickup gives goes through another tone knob and another
 bass every three seconds, as if another guitar were plugged in.
 
-A network trained on this, in the standard mixture, does on recorded guitar what one
-trained on recorded guitar does (see docs/stimulus.md); two things matter most for it:
-levels that reach from soft playing to full scale, and more than one guitar.
+Two things matter most for a network that learns from it: levels that reach from soft playing
+to full scale, and more than one guitar. docs/stimulus.md says what was tried, and compares
+this guitar with a recorded one.
 
 Conventions
 -----------
@@ -57,7 +57,7 @@ SOFTEST_IN_PHRASE_DB = -12.0  # re the hardest note of the phrase
 LONGEST_GAP_SECONDS = 0.35  # after a note cut short; with a rest, less than a second
 STOP_SECONDS = (0.005, 0.04)  # in which a finger stops a string
 LAST_WOUND_STRING = 2  # E, A and D are wound: duller, and their treble dies sooner
-E3_DECAY_SECONDS = 7.0  # by 60 dB, of a guitar of average sustain
+E3_DECAY_SECONDS = 8.0  # by 60 dB, of a guitar of average sustain
 SOFT_CORNER_HZ = 1200.0  # where the treble of the softest pluck ends
 
 
@@ -197,7 +197,7 @@ def _string_in_two_planes(note, period, instrument, rng):
     if note.muted:
         decay, treble_decay = rng.uniform(0.08, 0.25), rng.uniform(0.02, 0.08)
     else:
-        decay = instrument.sustain * E3_DECAY_SECONDS * (165.0 / note.frequency) ** 0.4
+        decay = instrument.sustain * E3_DECAY_SECONDS * (165.0 / note.frequency) ** 0.6
         treble_decay = decay * (0.2 if note.string <= LAST_WOUND_STRING else 0.5)
     along = rng.uniform(0.1, 0.35)
     cents = rng.uniform(0.3, 1.5)
