@@ -236,53 +236,21 @@ class _LegacyLayer(_Read):
     head_bias: bool
 
 
-class _Head(_Read):
-    out_channels: _Count
-    kernel_size: Literal[1]
-    bias: bool
-
-
-class _Residual(_Read):
-    active: Literal[True] = True
-    groups: Literal[1] = 1
-
-
-class _Inactive(_Read):
-    active: Literal[False] = False
-
-
-_Each = Literal[False] | _Inactive
-
-
-class _Layer(_Read):
-    """The keys since 0.7, each with the only values that an A1 has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    input_size: _Count
-    condition_size: Literal[1]
-    head: _Head
-    channels: _Count
-    kernel_size: _Count | None = None
-    kernel_sizes: list[_Count] | None = None
-    dilations: list[_Count] = Field(min_length=1)
-    activation: Literal["Tanh"] | list[Literal["Tanh"]]
-    bottleneck: int | None = None
-    head1x1: _Inactive = _Inactive()
-    layer1x1: _Residual = _Residual()
-    groups_input: Literal[1] = 1
-    groups_input_mixin: Literal[1] = 1
-    conv_pre_film: _Each = False
-    conv_post_film: _Each = False
-    input_mixin_pre_film: _Each = False
-    input_mixin_post_film: _Each = False
-    activation_pre_film: _Each = False
-    activation_post_film: _Each = False
-    layer1x1_post_film: _Each = False
-    head1x1_post_film: _Each = False
-    gating_mode: Literal["none", "gated"] | list[Literal["none", "gated"]] = "none"
-    secondary_activation: Literal["Sigmoid"] | list[Literal["Sigmoid"] | None] | None = None
-    slimmable: None = None
+# What the keys since 0.7 may say beyond an A1, and what an A1 says there.
+_ABSENT_FROM_A1 = {
+    "head1x1": False,
+    "groups_input": 1,
+    "groups_input_mixin": 1,
+    "conv_pre_film": False,
+    "conv_post_film": False,
+    "input_mixin_pre_film": False,
+    "input_mixin_post_film": False,
+    "activation_pre_film": False,
+    "activation_post_film": False,
+    "layer1x1_post_film": False,
+    "head1x1_post_film": False,
+    "slimmable": None,
+}
 
 
 def _parsed(path):
@@ -324,16 +292,15 @@ def _config(config, path):
         if config.get(key, expected) != expected:
             raise ExportError(f"{path}: config.{key} is set, which an A1 WaveNet does not have")
     arrays = tuple(
-        _legacy_array(layer, path, f"config.layers.{number}")
-        if isinstance(layer, dict) and "head_size" in layer
-        else _array(layer, path, f"config.layers.{number}")
-        for number, layer in enumerate(layers)
+        _array(layer, path, f"config.layers.{number}") for number, layer in enumerate(layers)
     )
     _check_chain(arrays, path)
     return WaveNetConfig(arrays)
 
 
-def _legacy_array(layer, path, where):
+def _array(layer, path, where):
+    if isinstance(layer, dict) and "head" in layer:
+        layer = _in_legacy_keys(layer, path, where)
     value = _validated(_LegacyLayer, layer, path, where)
     return LayerArray(
         value.input_size,
@@ -346,24 +313,47 @@ def _legacy_array(layer, path, where):
     )
 
 
-def _array(layer, path, where):
-    value = _validated(_Layer, layer, path, where)
-    sizes = {value.kernel_size, *(value.kernel_sizes or ())} - {None}
-    gates = {value.gating_mode} if isinstance(value.gating_mode, str) else set(value.gating_mode)
-    if len(sizes) != 1 or len(gates) != 1 or value.bottleneck not in (None, value.channels):
-        raise ExportError(
-            f"{path}: {where}: its layers differ in kernel size or gate, or have a bottleneck: "
-            "not an A1 WaveNet's"
-        )
-    return LayerArray(
-        value.input_size,
-        value.channels,
-        value.head.out_channels,
-        tuple(value.dilations),
-        sizes.pop(),
-        gated=gates == {"gated"},
-        head_bias=value.head.bias,
-    )
+def _in_legacy_keys(layer, path, where):
+    """A layer array in the keys since 0.7, in those before."""
+
+    def refuse(key):
+        raise ExportError(f"{path}: {where}.{key}: an A1 WaveNet does not have this")
+
+    plain = {key: _plain(value) for key, value in layer.items()}
+    for key, expected in _ABSENT_FROM_A1.items():
+        if plain.get(key, expected) != expected:
+            refuse(key)
+    if plain.get("bottleneck", plain.get("channels")) != plain.get("channels"):
+        refuse("bottleneck")
+    if plain.get("layer1x1", True) not in (True, {"active": True, "groups": 1}):
+        refuse("layer1x1")
+    if plain.get("gating_mode", "none") not in ("none", "gated"):
+        refuse("gating_mode")
+    if plain.get("secondary_activation") not in (None, "Sigmoid"):
+        refuse("secondary_activation")
+    head = plain["head"] if isinstance(plain["head"], dict) else {}
+    if head.get("kernel_size", 1) != 1:
+        refuse("head.kernel_size")
+    legacy = {
+        "head_size": head.get("out_channels"),
+        "head_bias": head.get("bias"),
+        "kernel_size": plain.get("kernel_size", plain.get("kernel_sizes")),
+        "gated": plain.get("gating_mode") == "gated",
+        "dilations": layer.get("dilations"),
+    }
+    same = ("input_size", "condition_size", "channels", "activation")
+    return legacy | {key: plain[key] for key in same if key in plain}
+
+
+def _plain(value):
+    """One value for what is given layer by layer; "Tanh" for {"type": "Tanh"}; False if unused."""
+    if isinstance(value, list) and value and all(each == value[0] for each in value):
+        return _plain(value[0])
+    if isinstance(value, dict) and value.get("active") is False:
+        return False
+    if isinstance(value, dict) and set(value) == {"type"}:
+        return value["type"]
+    return value
 
 
 def _check_chain(arrays, path):

@@ -15,7 +15,7 @@ import torch
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))
 
 STFT_WEIGHT = 2e-4
-_FLOOR = 1e-7  # below it a magnitude is rounding
+_FLOOR = 1e-3  # of a magnitude, some 80 dB below a target of unit RMS: noise, not to be learned
 
 
 def mean_squared_error(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -61,7 +61,7 @@ def _magnitudes(signal, resolution):
         length,
         hop,
         window,
-        torch.hann_window(window),
+        torch.hann_window(window, dtype=signal.dtype),
         center=False,
         return_complex=True,
     )

@@ -11,7 +11,7 @@ output of a high-gain model by up to 8e-3, so what they play is what `fast_tanh`
 import numpy as np
 import torch
 
-from profiler.model.wavenet import WaveNet, convolve, pack, tanh_
+from profiler.model.wavenet import WaveNet, condition_of, convolve, pack, single_torch_thread, tanh_
 
 _COLUMNS = 8192  # at a time, however long the block: a few MB for any A1 network
 
@@ -46,13 +46,13 @@ class Streamer:
     def process(self, block: np.ndarray) -> np.ndarray:
         """The next block of output, `(n,)` float32, for the next `(n,)` samples of input."""
         signal = torch.from_numpy(np.array(block, np.float32))
-        with torch.no_grad():
+        with torch.no_grad(), single_torch_thread():
             parts = [self._advance(part) for part in signal.split(_COLUMNS) if len(part)]
         return torch.cat(parts).numpy() if parts else np.empty(0, np.float32)
 
     def _advance(self, x):
         n = len(x)
-        condition = torch.stack([x, torch.ones_like(x)])
+        condition = condition_of(x)
         entering, head = condition[:1], torch.zeros(1)
         for array, histories in zip(self._weights.arrays, self._histories, strict=True):
             h = array.rechannel @ entering

@@ -14,7 +14,6 @@ result depends on captures, options and seed alone, interrupted or not, on howev
 threads.
 """
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -22,7 +21,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +47,7 @@ from profiler.model.wavenet import (
     WaveNet,
     initial_weights,
     pack,
+    single_torch_thread,
 )
 
 ArchitectureName = Literal["nano", "feather", "lite", "standard"]
@@ -74,7 +74,7 @@ class TrainingOptions(Record):
     )
     seed: int = Field(default=0, ge=0, description="of first weights and order of windows")
     learning_rate: float = Field(default=5e-3, gt=0.0, description="peak of the schedule")
-    window: int = Field(default=8192, ge=64, description="outputs a window, in samples")
+    window: int = Field(default=4096, ge=2048, description="outputs a window, in samples")
     batch: int = Field(default=2, ge=1, description="windows a step")
 
     @model_validator(mode="after")
@@ -155,10 +155,11 @@ class TrainedModel:
         padding = np.zeros(config.receptive_field - 1, np.float32)
         padded = torch.from_numpy(np.concatenate([padding, stimulus]).astype(np.float32))
         run = Pass(config, self.spec.options.window)
-        parts = [
-            _forward_of(run, weights, padded[start : start + run.inputs])
-            for start in range(0, len(stimulus), run.outputs)
-        ]
+        with single_torch_thread():
+            parts = [
+                _forward_of(run, weights, padded[start : start + run.inputs])
+                for start in range(0, len(stimulus), run.outputs)
+            ]
         return np.concatenate(parts) * np.float32(self.spec.target_scale)
 
 
@@ -186,7 +187,7 @@ def train(
     spec = _spec(captures, dataset, options)
     folder = Path(folder)
     _claim(folder, spec, replace)
-    with _single_torch_thread():
+    with single_torch_thread():
         run = _Run(folder, spec, dataset, on_progress)
         if not run.finished:
             run.train()
@@ -482,17 +483,6 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _single_torch_thread() -> Iterator[None]:
-    """One thread a product: the windows of a step are what runs side by side."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _forward_of(run: Pass, packed: PackedWeights, inputs: torch.Tensor) -> np.ndarray:

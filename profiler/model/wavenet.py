@@ -24,6 +24,7 @@ two to three times as fast on a CPU as through autograd, whose every tensor is m
 cleared anew.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -163,6 +164,20 @@ def initial_weights(config: WaveNetConfig, seed: int) -> np.ndarray:
         weights[part.slice] = random.uniform(-bound, bound, int(np.prod(part.shape)))
     weights[-1] = HEAD_SCALE
     return weights
+
+
+@contextlib.contextmanager
+def single_torch_thread() -> Iterator[None]:
+    """One thread a product: they are short, and on a busy machine two wait for each other.
+
+    Work is shared between threads by the window, where it can be.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class PackedLayer(NamedTuple):

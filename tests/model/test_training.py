@@ -1,0 +1,202 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from profiler.analysis.error import esr
+from profiler.errors import TrainingError
+from profiler.model import training
+from profiler.model.streaming import render
+from profiler.model.training import TrainingOptions, finished_model, load_trained, train
+
+KILLED = Path(__file__).with_name("train_until_killed.py")
+
+
+def options(**changes):
+    chosen = {"architecture": "nano", "minutes": None, "steps": 30, "window": 2048}
+    return TrainingOptions(**(chosen | changes))
+
+
+def test_learns_a_device_and_keeps_the_weights_that_did_best(capture, tmp_path):
+    seen = []
+    model = train([capture], tmp_path / "m", options(steps=300), on_progress=seen.append)
+    last = next(p.slice for p in capture.plan.used_for("test"))
+    estimate = render(model.wavenet, capture.stimulus)
+    # 300 steps of the smallest network: far from done, and far better than silence (1.0)
+    assert esr(capture.response[last], estimate[last]) < 0.1
+    best = min(model.history, key=lambda row: row.validation_esr)
+    assert (model.validation_esr, model.step) == (best.validation_esr, best.step)
+    assert model.finished
+    assert not model.interrupted
+    assert model.history[-1].step == 300
+    assert (seen[-1].step, seen[-1].fraction, seen[-1].eta_seconds) == (300, 1.0, 0.0)
+    assert seen[-1].best_esr == model.validation_esr
+
+
+def test_the_validation_esr_is_that_of_the_exported_network(capture, tmp_path):
+    model = train([capture], tmp_path / "m", options())
+    held_out = next(p.slice for p in capture.plan.used_for("validate"))
+    estimate = render(model.wavenet, capture.stimulus)
+    measured = esr(capture.response[held_out], estimate[held_out])
+    assert measured == pytest.approx(model.validation_esr, rel=1e-4)
+
+
+def test_the_trained_network_and_the_one_that_is_exported_agree(capture, tmp_path):
+    model = train([capture], tmp_path / "m", options(steps=5))
+    difference = model.estimate(capture.stimulus) - render(model.wavenet, capture.stimulus)
+    assert np.max(np.abs(difference)) < 1e-5
+
+
+def test_one_seed_gives_one_model_on_any_number_of_threads(capture, tmp_path, monkeypatch):
+    first = train([capture], tmp_path / "first", options())
+    monkeypatch.setattr(training, "available_cores", lambda: 1)
+    second = train([capture], tmp_path / "second", options())
+    other = train([capture], tmp_path / "other", options(seed=1))
+    assert np.array_equal(first.weights, second.weights)
+    assert first.validation_esr == second.validation_esr
+    assert not np.array_equal(first.weights, other.weights)
+
+
+def test_a_killed_training_goes_on_to_the_same_end(make_capture, tmp_path):
+    parts = [("train", "train", 2.0, None), ("held out", "validate", 0.5, None)]
+    capture = make_capture(parts)
+    chosen = options(steps=120)
+    whole = train([capture], tmp_path / "whole", chosen)
+
+    killed = tmp_path / "killed"
+    np.savez(tmp_path / "capture.npz", stimulus=capture.stimulus, response=capture.response)
+    (tmp_path / "plan.json").write_text(capture.plan.model_dump_json())
+    (tmp_path / "options.json").write_text(chosen.model_dump_json())
+    process = subprocess.Popen([sys.executable, str(KILLED), str(tmp_path), str(killed)])
+    state = killed / training.STATE_FILE
+    while not (state.is_file() and training._load_facts(state)["step"] >= 20):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+    assert not load_trained(killed).finished
+    resumed = train([capture], killed, chosen)
+    assert resumed.finished
+    assert np.array_equal(resumed.weights, whole.weights)
+    assert [row.validation_esr for row in resumed.history] == [
+        row.validation_esr for row in whole.history
+    ]
+
+
+def test_minutes_end_in_time_and_the_schedule_with_them(capture, tmp_path):
+    model = train([capture], tmp_path / "m", options(steps=None, minutes=0.05))
+    assert model.finished
+    # 3 s; a step takes some milliseconds, the last plan misses by some per cent
+    assert model.seconds == pytest.approx(3.0, abs=1.0)
+    assert model.history[-1].step > 30
+
+
+def test_stops_as_soon_as_the_wanted_esr_is_reached(capture, tmp_path):
+    model = train([capture], tmp_path / "m", options(steps=2000, until_esr=0.5))
+    assert model.finished
+    assert model.validation_esr <= 0.5
+    assert model.history[-1].step < 1000
+    assert [row.validation_esr <= 0.5 for row in model.history].index(True) == (
+        len(model.history) - 1
+    )
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_the_next_call_goes_on(capture, tmp_path):
+    whole = train([capture], tmp_path / "whole", options(steps=200))
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    model = train([capture], tmp_path / "m", options(steps=200), on_progress=interrupt)
+    assert model.interrupted
+    assert not model.finished
+    assert model.step < 200
+    resumed = train([capture], tmp_path / "m", options(steps=200))
+    assert resumed.finished
+    assert np.array_equal(resumed.weights, whole.weights)
+
+
+def test_a_finished_model_is_not_trained_again(capture, tmp_path):
+    model = train([capture], tmp_path / "m", options())
+    before = (tmp_path / "m" / training.STATE_FILE).stat().st_mtime_ns
+    again = train([capture], tmp_path / "m", options())
+    assert (tmp_path / "m" / training.STATE_FILE).stat().st_mtime_ns == before
+    assert np.array_equal(again.weights, model.weights)
+    assert finished_model(tmp_path / "m", [capture], options()) is not None
+    assert finished_model(tmp_path / "m", [capture], options(seed=1)) is None
+    assert finished_model(tmp_path / "nowhere", [capture], options()) is None
+
+
+def test_other_options_or_captures_are_refused_unless_the_model_is_replaced(
+    capture, make_capture, tmp_path
+):
+    train([capture], tmp_path / "m", options(steps=2))
+    with pytest.raises(TrainingError, match="seed 0 instead of 1"):
+        train([capture], tmp_path / "m", options(steps=2, seed=1))
+    other = make_capture([("a", "train", 1.0, None), ("b", "validate", 0.5, None)])
+    with pytest.raises(TrainingError, match="other captures"):
+        train([other], tmp_path / "m", options(steps=2))
+    replaced = train([capture], tmp_path / "m", options(steps=3, seed=1), replace=True)
+    assert replaced.history[-1].step == 3
+
+
+def test_history_is_a_table_of_validations(capture, tmp_path):
+    model = train([capture], tmp_path / "m", options())
+    with open(tmp_path / "m" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["step", "seconds", "training_loss", "validation_esr"]
+    assert float(rows[-1]["validation_esr"]) == model.history[-1].validation_esr
+
+
+def test_the_specification_says_what_was_trained(capture, tmp_path):
+    model = train([capture], tmp_path / "m", options(steps=1))
+    spec = json.loads((tmp_path / "m" / "spec.json").read_text())
+    assert spec["schema"] == "ampscope.model/1"
+    assert spec["architecture"] == "nano"
+    assert spec["sample_rate"] == 48_000
+    assert load_trained(tmp_path / "m").spec == model.spec
+
+
+def test_divergence_is_told_in_one_line(capture, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "training_loss", lambda *_: (np.nan, torch.zeros(2048)))
+    with pytest.raises(TrainingError, match="diverged at step 1") as caught:
+        train([capture], tmp_path / "m", options())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_training_part_shorter_than_a_step_is_refused(make_capture, tmp_path):
+    short = make_capture([("a", "train", 0.02, None), ("b", "validate", 0.5, None)])
+    with pytest.raises(TrainingError, match=r"lasts 0.02 s, expected at least 0.13 s"):
+        train([short], tmp_path / "m", options())
+
+
+def test_a_folder_without_a_model_is_refused(capture, tmp_path):
+    with pytest.raises(TrainingError, match="holds no model"):
+        load_trained(tmp_path)
+    (tmp_path / "song.txt").write_text("la")
+    with pytest.raises(TrainingError, match="something else than a model"):
+        train([capture], tmp_path, options())
+
+
+@pytest.mark.parametrize("name", [training.WEIGHTS_FILE, training.STATE_FILE])
+def test_a_damaged_file_is_refused(capture, tmp_path, name):
+    train([capture], tmp_path / "m", options(steps=1))
+    path = tmp_path / "m" / name
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(TrainingError, match=f"{name}: is damaged"):
+        load_trained(tmp_path / "m")
+
+
+@pytest.mark.parametrize("lengths", [{"minutes": None, "steps": None}, {"minutes": 1, "steps": 9}])
+def test_a_length_is_given_in_minutes_or_in_steps(lengths):
+    with pytest.raises(ValueError, match="minutes or steps"):
+        TrainingOptions(**lengths)
