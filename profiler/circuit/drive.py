@@ -43,7 +43,7 @@ class State(NamedTuple):
     """What the pedal remembers; every field is an array that `_run` writes to."""
 
     ground: np.ndarray
-    clipper: np.ndarray  # V over the feedback, A into its capacitor
+    feedback: np.ndarray  # V over it, a step and two steps ago
     tone: np.ndarray
 
 
@@ -67,7 +67,7 @@ def parts(controls: dict[str, float], rate: float) -> Parts:
     ground = [GROUND_FARADS, 0.0], [GROUND_OHMS * GROUND_FARADS, 1.0]
     return Parts(
         ground=filters.digital(ground, rate),
-        clipper=Clipper(DIODES_1N914, feedback_ohms, FEEDBACK_FARADS, 0.5 / rate),
+        clipper=Clipper(DIODES_1N914, feedback_ohms, FEEDBACK_FARADS, 1.0 / rate),
         tone=filters.digital(tone, rate),
         level=filters.audio_taper(controls["level"]),
     )
@@ -78,9 +78,9 @@ def _run(parts, state, volts):
     out = np.empty(len(volts))
     for n in range(len(volts)):
         fed = biquad(parts.ground, state.ground, volts[n])
-        state.clipper[0], state.clipper[1] = clip(
-            parts.clipper, fed, state.clipper[0], state.clipper[1]
-        )
-        amplified = volts[n] + state.clipper[0]
+        volts_over = clip(parts.clipper, fed, state.feedback[0], state.feedback[1])
+        state.feedback[1] = state.feedback[0]
+        state.feedback[0] = volts_over
+        amplified = volts[n] + volts_over
         out[n] = parts.level * biquad(parts.tone, state.tone, amplified)
     return out

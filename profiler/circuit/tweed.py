@@ -56,7 +56,7 @@ LEAKAGE_HENRIES = 0.1  # treble ends at 16 kHz
 WINDING_FARADS = 1e-9
 
 LEAST_GAIN = 1e-4  # the wiper of a real pot never quite reaches its end
-OUTPUT_PER_VOLT = 0.6 / 330.0  # of full scale: half the primary at full power is -4.4 dBFS
+OUTPUT_PER_VOLT = 0.45 / 330.0  # of full scale: leaves 3 dB over the loudest transients
 
 
 class Preamp(NamedTuple):

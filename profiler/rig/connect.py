@@ -1,6 +1,5 @@
 """From a rig to the open interface that reaches it."""
 
-from profiler.errors import InterfaceError
 from profiler.rig.interface import Interface
 from profiler.rig.rig import Rig
 
@@ -25,11 +24,6 @@ def connect(rig: Rig) -> Interface:
         from profiler.rig.simulated import Simulated
 
         return Simulated(rig)
-    try:
-        from profiler.rig.portaudio import PortAudio
-    except OSError as error:
-        raise InterfaceError(
-            f"PortAudio cannot be loaded ({error}): install it (Debian, Ubuntu: apt install "
-            "libportaudio2; macOS: brew install portaudio) and try again"
-        ) from None
+    from profiler.rig.portaudio import PortAudio
+
     return PortAudio(rig)

@@ -25,7 +25,7 @@ from profiler.rig.rig import Rig
 from profiler.units import db_to_amplitude, peak_dbfs
 
 CHUNK_FRAMES = 4096  # computed at a time: 85 ms at 48 kHz
-STOPBAND_DB = 115.0
+STOPBAND_DB = 120.0
 TRANSITION_RATIO = 0.05  # width of the converters' edge, re the sample rate
 CEILING_TOLERANCE_DB = 0.001  # a peak at the ceiling may be rounded up to float32
 
@@ -115,11 +115,10 @@ class Simulated:
             converters.append(_Filter(*coupling))
         sent = np.zeros(device.latency_samples)  # the loopback keeps step with the device
 
-        # Device and filter lie behind by so much already; where that is more than the round
-        # trip, the recording begins later in what arrives.
+        # Device and filter lie behind by so much already: what is missing to the round trip
+        # waits, and where it is too much, the recording begins later in what arrives.
         delay = whole - device.latency_samples - len(taps) // 2
-        if delay > 0:
-            yield np.zeros((delay, self.channels))
+        underway = np.zeros((max(delay, 0), self.channels))
         early = max(-delay, 0)
         silence = (np.zeros(CHUNK_FRAMES) for _ in itertools.count())
         for chunk in itertools.chain(stimulus, silence):
@@ -131,8 +130,11 @@ class Simulated:
             samples = np.stack(arriving, axis=1)
             for converter in converters:
                 samples = converter.process(samples)
-            yield samples[early:]
-            early = max(early - len(chunk), 0)
+            underway = np.concatenate((underway, samples[early:]))
+            ready = len(chunk) - min(early, len(chunk))
+            early -= len(chunk) - ready
+            yield underway[:ready]
+            underway = underway[ready:]
 
     def _with_noise(self, analogue):
         rms = db_to_amplitude(self._settings.noise_rms_dbfs)
