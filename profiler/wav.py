@@ -143,7 +143,6 @@ class Writer:
         """
         try:
             self._file.write(samples)
-            self._file.flush()
         except (soundfile.LibsndfileError, AssertionError) as error:
             raise self._disk_full() from error
         self.frames += len(samples)

@@ -55,16 +55,18 @@ def announce(rig: Rig, plan: SignalPlan) -> Announcement:
     if interface.driver == "file":
         raise ValueError("a file rig plays nothing")
     check_ceiling(plan, rig.maximum_send_dbfs)
-    real = isinstance(interface, PortAudioInterface)
+    device, channel, audible = f"simulated {rig.chain.circuit or 'wire'}", 1, False
+    if isinstance(interface, PortAudioInterface):
+        device, channel, audible = interface.device, interface.send_channel, True
     return Announcement(
         rig=rig.name,
-        device=interface.device if real else f"simulated {rig.chain.circuit or 'wire'}",
-        send_channel=interface.send_channel if real else 1,
+        device=device,
+        send_channel=channel,
         signal=plan.name,
         peak_dbfs=plan.peak_dbfs,
         ceiling_dbfs=rig.maximum_send_dbfs,
         seconds=plan.seconds,
-        audible=real,
+        audible=audible,
     )
 
 

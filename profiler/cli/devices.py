@@ -11,7 +11,7 @@ from profiler.cli import console, options
 @options.json_output
 def command(as_json):
     """Audio interfaces by name and host API, with channels and sample rates."""
-    from profiler.rig.connect import devices
+    from profiler.rig.portaudio import devices
 
     found = devices()
     if as_json:
