@@ -1,0 +1,340 @@
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from profiler.errors import ExportError, ProfilerError
+from profiler.export import nam
+from profiler.export.nam import Metadata, load_model, metadata_of, read, write
+from profiler.model.streaming import render
+from profiler.model.wavenet import (
+    ARCHITECTURES,
+    LayerArray,
+    WaveNet,
+    WaveNetConfig,
+    initial_weights,
+)
+from profiler.rig.rig import Chain
+
+HERE = Path(__file__).parent
+PLAYER = HERE.parents[1] / ".venv/node/node_modules/@opendaw/nam-wasm"
+SAMPLE_RATE = 48_000
+
+# Hot enough to reach the bend of every tanh. Whole blocks of the player, past its prewarm.
+SIGNAL = (0.5 * np.random.default_rng(0).standard_normal(128 * 64)).astype(np.float32)
+
+
+def network(config, seed=0):
+    """A random network whose output is about as loud as a recording."""
+    weights = initial_weights(config, seed)
+    weights[-1] = 0.5
+    return WaveNet(config, weights, SAMPLE_RATE)
+
+
+def independent(path, x):
+    """A `.nam` evaluated in float64 from the file alone, by the format's description."""
+    content = json.loads(path.read_text())
+    weights = iter(content["weights"])
+
+    def take(*shape):
+        count = int(np.prod(shape))
+        return np.array([next(weights) for _ in range(count)], np.float64).reshape(shape)
+
+    # as a player: silence as long as the network remembers
+    reach = sum((a["kernel_size"] - 1) * sum(a["dilations"]) for a in content["config"]["layers"])
+    x = np.concatenate([np.zeros(reach + 1), np.asarray(x, np.float64)])
+    h, head = x[None], 0.0
+    for array in content["config"]["layers"]:
+        channels, size = array["channels"], array["kernel_size"]
+        outputs = 2 * channels if array["gated"] else channels
+        h = take(channels, array["input_size"]) @ h
+        for dilation in array["dilations"]:
+            kernel, bias = take(outputs, channels, size), take(outputs)
+            mixin = take(outputs, 1)
+            residual, residual_bias = take(channels, channels), take(channels)
+            z = bias[:, None] + mixin * x
+            for tap in range(size):
+                late = (size - 1 - tap) * dilation
+                delayed = np.concatenate([np.zeros((channels, late)), h], axis=1)[:, : len(x)]
+                z = z + kernel[:, :, tap] @ delayed
+            a = np.tanh(z[:channels])
+            if array["gated"]:
+                a = a / (1.0 + np.exp(-z[channels:]))
+            head = head + a
+            h = h + residual @ a + residual_bias[:, None]
+        head = take(array["head_size"], channels) @ head
+        if array["head_bias"]:
+            head = head + take(array["head_size"])[:, None]
+    return (take(1) * head)[0, reach + 1 :]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A small file that is right, as data to spoil, and the path to write it to."""
+    path = tmp_path / "model.nam"
+    config = WaveNetConfig((LayerArray(1, 2, 1, (1, 2), head_bias=True),))
+    write(path, network(config), Metadata(name="small"))
+    return json.loads(path.read_text()), path
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_official_player_plays_what_we_evaluate_with_its_tanh(name, tmp_path):
+    assert PLAYER.is_dir(), "the player core is not installed: make test installs it"
+    model = network(ARCHITECTURES[name])
+    write(tmp_path / "model.nam", model, Metadata(name=name))
+    SIGNAL.tofile(tmp_path / "in.f32")
+    subprocess.run(
+        [
+            *("node", HERE / "play.mjs", PLAYER, tmp_path / "model.nam", str(SAMPLE_RATE)),
+            *(tmp_path / "in.f32", tmp_path / "out.f32"),
+        ],
+        check=True,
+    )
+    played = np.fromfile(tmp_path / "out.f32", np.float32)
+    ours = render(read(tmp_path / "model.nam").network, SIGNAL, fast_tanh=True)
+    assert np.max(np.abs(played)) > 0.1
+    assert np.max(np.abs(played - ours)) < 1e-5
+    # the comparison can tell: with the exact tanh it fails
+    assert np.max(np.abs(played - render(model, SIGNAL))) > 1e-5
+
+
+GATED = WaveNetConfig(
+    (
+        LayerArray(1, 5, 3, (1, 16), gated=True),
+        LayerArray(5, 3, 1, (2, 4, 1), kernel_size=2, gated=True, head_bias=True),
+    )
+)
+
+
+@pytest.mark.parametrize("config", [*ARCHITECTURES.values(), GATED], ids=[*ARCHITECTURES, "gated"])
+def test_plain_evaluation_equals_an_independent_one_in_float64(config, tmp_path):
+    write(tmp_path / "model.nam", network(config), Metadata())
+    ours = render(read(tmp_path / "model.nam").network, SIGNAL)
+    expected = independent(tmp_path / "model.nam", SIGNAL)
+    assert np.max(np.abs(expected)) > 0.1
+    assert np.max(np.abs(ours - expected)) < 1e-5
+
+
+def layers_of_the_trainer(**changes):
+    common = {"condition_size": 1, "kernel_size": 3, "activation": "Tanh"} | changes
+    head = {"kernel_size": 1}
+    return [
+        {
+            "input_size": 1,
+            "channels": 6,
+            "head": {**head, "out_channels": 3, "bias": False},
+            "dilations": [1, 2, 4, 8],
+            **common,
+        },
+        {
+            "input_size": 6,
+            "channels": 3,
+            "head": {**head, "out_channels": 1, "bias": True},
+            "dilations": [8, 4, 1],
+            **common,
+        },
+    ]
+
+
+GATE = {"activation": {"name": "PairMultiply", "primary": "Tanh", "secondary": "Sigmoid"}}
+
+
+@pytest.fixture(scope="module")
+def trainer_s_own(tmp_path_factory):
+    """Folders with a model.nam and an output.npy for `SIGNAL`, both by the NAM trainer."""
+    folder = tmp_path_factory.mktemp("trainer")
+    np.save(folder / "in.npy", SIGNAL)
+    for name, changes in (("plain", {}), ("gated", GATE)):
+        config = {"layers_configs": layers_of_the_trainer(**changes), "head_scale": 0.7}
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps(config))
+    subprocess.run(
+        [
+            *(sys.executable, HERE / "trainer_export.py", folder / "in.npy"),
+            *(folder / "plain", folder / "gated"),
+        ],
+        check=True,
+    )
+    return folder
+
+
+@pytest.mark.parametrize("name", ["plain", "gated"])
+def test_a_file_from_the_nam_trainer_renders_like_the_trainer_s_own_forward(name, trainer_s_own):
+    loaded = read(trainer_s_own / name / "model.nam")
+    expected = np.load(trainer_s_own / name / "output.npy")
+    assert loaded.sample_rate == SAMPLE_RATE
+    assert loaded.network.config.arrays[0].gated == (name == "gated")
+    history = loaded.network.config.receptive_field  # ours is prewarmed, theirs padded
+    ours = render(loaded.network, SIGNAL)
+    assert np.max(np.abs(expected)) > 0.1
+    assert np.max(np.abs(ours - expected)[history:]) < 1e-5
+
+
+def test_what_is_written_is_read_back_bit_by_bit(tmp_path):
+    model = network(ARCHITECTURES["feather"], seed=5)
+    write(tmp_path / "model.nam", model, Metadata(name="x", gear_type="amp"))
+    loaded = read(tmp_path / "model.nam")
+    assert loaded.network.config == model.config
+    assert np.array_equal(loaded.network.weights, model.weights)
+    assert loaded.sample_rate == SAMPLE_RATE
+    assert loaded.metadata == {"name": "x", "gear_type": "amp"}
+
+
+def test_the_file_has_the_keys_that_every_player_knows_and_no_null(written):
+    content, path = written
+    assert content["version"] == "0.5.4"
+    assert content["architecture"] == "WaveNet"
+    assert content["config"]["head"] is None
+    assert content["config"]["head_scale"] == content["weights"][-1]
+    assert list(content["config"]["layers"][0]) == [
+        "input_size",
+        "condition_size",
+        "head_size",
+        "channels",
+        "kernel_size",
+        "dilations",
+        "activation",
+        "gated",
+        "head_bias",
+    ]
+    assert content["metadata"] == {"name": "small"}
+    assert "sample_rate" in content
+    network_without_rate = WaveNet(read(path).network.config, read(path).network.weights, None)
+    write(path, network_without_rate, Metadata())
+    assert "sample_rate" not in json.loads(path.read_text())
+
+
+def test_metadata_says_what_was_measured_and_nothing_that_was_not():
+    chain = Chain(make="Ampscope", model="Tweed", gear_type="amp", tone_type="crunch")
+    created = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
+    metadata = metadata_of(
+        network(ARCHITECTURES["nano"]), chain=chain, validation_esr=0.01, created=created
+    ).model_dump(exclude_none=True)
+    assert metadata["date"] == {
+        "year": 2026,
+        "month": 3,
+        "day": 4,
+        "hour": 5,
+        "minute": 6,
+        "second": 7,
+    }
+    assert metadata["gear_make"] == "Ampscope"
+    assert metadata["training"] == {"validation_esr": 0.01}
+    assert not {"input_level_dbu", "output_level_dbu", "modeled_by"} & set(metadata)
+
+
+def amplifier(gain, drive):
+    """One layer that gives gain/drive tanh(drive x)."""
+    config = WaveNetConfig((LayerArray(1, 1, 1, (1,), kernel_size=1, head_bias=True),))
+    weights = np.zeros(config.parameter_count, np.float32)
+    for part in config.parts:
+        weights[part.slice] = {"mixin": drive, "head": 1.0, "head_scale": gain / drive}.get(
+            part.name, 0.0
+        )
+    return WaveNet(config, weights, SAMPLE_RATE)
+
+
+def test_a_linear_gain_has_its_loudness_and_no_gain_and_a_square_wave_has_all_of_it():
+    linear = metadata_of(amplifier(2.0, 1e-3))
+    assert linear.loudness == pytest.approx(nam.REFERENCE_RMS_DBFS + 6.02, abs=0.01)
+    assert linear.gain == pytest.approx(0.0, abs=0.01)
+    square = metadata_of(amplifier(1e6, 1e6))
+    # the first of eleven levels is silence, so all but an eleventh of the square, doubled
+    assert square.gain == pytest.approx(1 - 2 / 11, abs=0.03)
+
+
+def spoiled(**changes):
+    return lambda content: content | changes
+
+
+def in_layer(**changes):
+    def change(content):
+        content["config"]["layers"][0] |= changes
+        return content
+
+    return change
+
+
+def without(key):
+    return lambda content: {name: value for name, value in content.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda c: spoiled(weights=c["weights"][:-3])(c), "holds 47 weights, .* needs 50"),
+        (lambda c: spoiled(weights=[*c["weights"], 0.0])(c), "holds 51 weights, .* needs 50"),
+        (lambda c: spoiled(weights=[1e39, *c["weights"][1:]])(c), "not finite"),
+        (lambda c: spoiled(weights=["x", *c["weights"][1:]])(c), "weights.0: .* found 'x'"),
+        (spoiled(version="0.8.0"), "version '0.8.0', expected 0.5.0 to 0.7.x"),
+        (spoiled(version="0.5"), "version '0.5'"),
+        (spoiled(architecture="LSTM"), "is a LSTM model, expected an A1 WaveNet"),
+        (spoiled(sample_rate="fast"), "sample_rate: .* found 'fast'"),
+        (spoiled(config={"layers": []}), "expected a list of layer arrays"),
+        (without("config"), "config: Field required"),
+        (in_layer(activation="ReLU"), "config.layers.0.activation: .* found 'ReLU'"),
+        (in_layer(channels=0), "config.layers.0.channels: .* found 0"),
+        (in_layer(condition_size=2), "config.layers.0.condition_size"),
+        (in_layer(head_size=2), "the last head has 2 outputs"),
+        (in_layer(input_size=3), "has 3 inputs and 2 channels, expected 1 and 2"),
+        (in_layer(head={}, bottleneck=1), "layers.0.bottleneck: an A1 WaveNet does not have"),
+        (in_layer(head={}, slimmable={"x": 1}), "layers.0.slimmable: an A1 WaveNet does not"),
+        (in_layer(head={}, conv_pre_film={"active": True}), "layers.0.conv_pre_film"),
+        (lambda c: [c], "the file: Input should be"),
+    ],
+)
+def test_a_file_that_is_no_a1_wavenet_is_refused_in_one_line(written, spoil, complaint):
+    content, path = written
+    path.write_text(json.dumps(spoil(content)))
+    with pytest.raises(ExportError, match=complaint) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [lambda t: t[: len(t) // 2], lambda t: "", lambda t: "[" * 9999])
+def test_a_truncated_or_empty_file_is_refused_in_one_line(written, damage):
+    _, path = written
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ExportError, match=r"is not a whole \.nam file") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_nan_is_refused_as_the_players_refuse_it(written):
+    content, path = written
+    path.write_text(json.dumps(spoiled(weights=[float("nan"), *content["weights"][1:]])(content)))
+    with pytest.raises(ExportError, match="NaN is no number in JSON"):
+        read(path)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path):
+    with pytest.raises(ExportError, match="no such file"):
+        load_model(tmp_path / "nothing.nam")
+    (tmp_path / "noise.nam").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(ExportError, match=r"is not a whole \.nam file"):
+        load_model(tmp_path / "noise.nam")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(ExportError, match="is no model folder"):
+        load_model(tmp_path)
+
+
+def test_weights_that_are_not_finite_are_never_written(tmp_path):
+    model = network(ARCHITECTURES["nano"])
+    model.weights[3] = np.nan
+    with pytest.raises(ExportError, match="842 finite"):
+        write(tmp_path / "model.nam", model, Metadata())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing_half_written(tiny_disk):
+    (tiny_disk / "song.wav").write_bytes(bytes(2**20 - 2**16))
+    with pytest.raises(ProfilerError, match="cannot be written"):
+        write(tiny_disk / "model.nam", network(ARCHITECTURES["standard"]), Metadata())
+    assert [path.name for path in tiny_disk.iterdir()] == ["song.wav"]
