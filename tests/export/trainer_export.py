@@ -2,9 +2,10 @@
 
     python trainer_export.py INPUT.npy FOLDER...
 
-makes of each FOLDER/config.json a FOLDER/model.nam and a FOLDER/output.npy. What the trainer's package pulls in for
-its window, its training loop and its audio files (tkinter, pytorch_lightning, librosa) has no
-part in this, so its top level is passed over and librosa stood in for.
+makes of each FOLDER/config.json a FOLDER/model.nam and a FOLDER/output.npy. What the
+trainer's package pulls in for its window, its training loop and its audio files (tkinter,
+pytorch_lightning, librosa) has no part in this, so its top level is passed over and librosa
+stood in for.
 """
 
 import importlib.util
@@ -21,6 +22,7 @@ sys.modules["librosa"] = types.ModuleType("librosa")
 
 from nam.models.wavenet import WaveNet  # noqa: E402
 
+torch.set_num_threads(1)  # two threads wait for each other on a busy machine
 source, *folders = (Path(argument) for argument in sys.argv[1:])
 for folder in folders:
     torch.manual_seed(0)
