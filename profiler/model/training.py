@@ -36,7 +36,7 @@ from safetensors.numpy import save_file
 import profiler
 from profiler.capture.alignment import AlignedCapture
 from profiler.definitions import Record, replacing
-from profiler.errors import TrainingError
+from profiler.errors import DefinitionError, TrainingError
 from profiler.model.dataset import Dataset, build_dataset, tiling, windows
 from profiler.model.losses import training_loss
 from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
@@ -175,7 +175,7 @@ def train(
 
     A finished run is returned as it is. Ctrl-C ends the training and returns the best
     weights so far, `interrupted`; the next call with the same captures and options goes on.
-    A model that was trained otherwise is left alone, unless it is to be replaced.
+    A model of other captures or options is left alone, or replaced where `replace` says so.
 
     Raises
     ------
@@ -508,33 +508,43 @@ def _spec(captures, dataset, options):
 
 
 def _claim(folder, spec, replace):
-    """Write the specification, or make sure that the one there is the same."""
+    """Make the folder that of `spec`: as it is, newly made, or in place of another model."""
     path = folder / SPEC_FILE
     if replace:
-        for name in (SPEC_FILE, STATE_FILE, WEIGHTS_FILE, HISTORY_FILE):
-            (folder / name).unlink(missing_ok=True)
+        if not _is_of(path, spec):
+            for name in (SPEC_FILE, STATE_FILE, WEIGHTS_FILE, HISTORY_FILE):
+                (folder / name).unlink(missing_ok=True)
+            spec.save(path)
+        return
     if not path.is_file():
-        if folder.is_dir() and any(folder.iterdir()) and not replace:
+        if folder.is_dir() and any(folder.iterdir()):
             raise TrainingError(f"{folder}: holds something else than a model: choose another name")
         spec.save(path)
         return
     there = ModelSpec.load_json(path)
-    if there == spec:
-        return
+    if there != spec:
+        raise TrainingError(
+            f"{folder}: holds a model trained with {_difference(there, spec)}: choose another "
+            "name, or replace it"
+        )
+
+
+def _is_of(path, spec):
+    try:
+        return ModelSpec.load_json(path) == spec
+    except DefinitionError:  # absent or damaged: it is to be replaced anyway
+        return False
+
+
+def _difference(there, spec):
     if there.captures != spec.captures:
-        difference = "other captures"
-    elif there.options != spec.options:
-        differing = [
-            f"{name} {getattr(there.options, name)} instead of {getattr(spec.options, name)}"
-            for name in TrainingOptions.model_fields
-            if getattr(there.options, name) != getattr(spec.options, name)
-        ]
-        difference = ", ".join(differing)
-    else:
-        difference = f"version {there.software_version} of this program"
-    raise TrainingError(
-        f"{folder}: holds a model trained with {difference}: choose another name, or remove it"
-    )
+        return "other captures"
+    differing = [
+        f"{name} {getattr(there.options, name)} instead of {getattr(spec.options, name)}"
+        for name in TrainingOptions.model_fields
+        if getattr(there.options, name) != getattr(spec.options, name)
+    ]
+    return ", ".join(differing) or f"version {there.software_version} of this program"
 
 
 def _fingerprint(capture):

@@ -147,6 +147,16 @@ def test_other_options_or_captures_are_refused_unless_the_model_is_replaced(
         train([other], tmp_path / "m", options(steps=2))
     replaced = train([capture], tmp_path / "m", options(steps=3, seed=1), replace=True)
     assert replaced.history[-1].step == 3
+    (tmp_path / "m" / training.SPEC_FILE).write_text("{")
+    assert train([capture], tmp_path / "m", options(steps=3), replace=True).finished
+
+
+def test_replacing_does_not_throw_away_a_training_that_can_go_on(capture, tmp_path):
+    model = train([capture], tmp_path / "m", options(steps=20))
+    before = (tmp_path / "m" / training.STATE_FILE).stat().st_mtime_ns
+    again = train([capture], tmp_path / "m", options(steps=20), replace=True)
+    assert (tmp_path / "m" / training.STATE_FILE).stat().st_mtime_ns == before
+    assert np.array_equal(again.weights, model.weights)
 
 
 def test_history_is_a_table_of_validations(capture, tmp_path):
