@@ -16,7 +16,7 @@ Spectra of a stretch are over `frames_of(sample_rate)` samples, 0.25 s. A delay 
 position in the response minus the position in the stimulus, in samples.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -78,40 +78,43 @@ def frames_of(sample_rate: int) -> int:
     return half_frames(sample_rate)
 
 
-def matched(stimulus, response, placed: Placed, sample_rate, earliest, latest):
-    """Find a marker in the response within a range of delays; see `matched_code`."""
+def matched(stimulus, response, placed: Placed, sample_rate, earliest, latest, halves=(0, 1)):
+    """Find a marker, or one of its halves, within a range of delays; see `matched_code`."""
     frames = round(MARKER_CODE_SECONDS * sample_rate)
     code = stimulus[placed.start : placed.start + frames]
     first = placed.start + earliest
-    at, confidence = matched_code(code, response, sample_rate, first, placed.start + latest)
+    last = placed.start + latest
+    at, confidence = matched_code(code, response, sample_rate, first, last, halves)
     return at - placed.start, confidence
 
 
-def matched_code(code, response, sample_rate, first, last):
+def matched_code(code, response, sample_rate, first, last, halves=(0, 1)):
     """Find a marker's code, and its inversion after it, from sample `first` to `last`.
 
     Returns
     -------
     at : int
-        Where the correlation is largest, of either sign.
+        Where the marker begins: the correlation is largest there, of either sign.
     confidence_db : float
         That correlation over the largest more than 10 ms away; 0 where there is nothing.
     """
     half = half_frames(sample_rate)
     span = last - first + len(code)
     read = piece(response, first, span + half)
-    difference = read[:span] - read[half : half + span]
-    correlation = np.abs(scipy.signal.oaconvolve(difference, code[::-1], mode="valid"))
+    searched = sum((1 - 2 * k) * read[k * half : k * half + span] for k in halves)
+    correlation = np.abs(scipy.signal.oaconvolve(searched, code[::-1], mode="valid"))
     peak = int(np.argmax(correlation))
-    near = round(RINGING_SECONDS * sample_rate)
-    away = np.abs(np.arange(len(correlation)) - peak)
-    # the code alone matches by half where it is its own inversion's neighbour
-    elsewhere = correlation[(away > near) & (np.abs(away - half) > near)]
-    other = np.max(elsewhere, initial=0.0)
     if correlation[peak] == 0.0:
         return first, 0.0
-    confidence = 20 * np.log10(correlation[peak] / max(other, 1e-6 * correlation[peak]))
-    return first + peak, float(confidence)
+    near = round(RINGING_SECONDS * sample_rate)
+    away = np.abs(np.arange(len(correlation)) - peak)
+    if len(halves) == 2:  # a half of the marker matches the other, too
+        others = (away > near) & (np.abs(away - half) > near)
+    else:  # and where one is broken, the pieces of it anywhere around
+        others = (away > near) & (away < half - len(code))
+    elsewhere = correlation[others]
+    other = max(np.max(elsewhere, initial=0.0), 1e-6 * correlation[peak])
+    return first + peak, float(20 * np.log10(correlation[peak] / other))
 
 
 def marker_stretch(stimulus, response, placed: Placed, sample_rate, lag, halves=(0, 1)):
@@ -165,8 +168,7 @@ def relative_delays(stretches, sample_rate, *, rounds: int = 2):
     powers = np.array([stretch.power for stretch in stretches])
     offsets = np.zeros(len(stretches))
     band = _band(frequencies, sample_rate)
-    loudest = int(np.argmax(np.sum(np.abs(crosses[:, band]), axis=1)))
-    reference, weights = crosses[loudest], band.astype(float)
+    reference, weights = crosses.sum(axis=0), band.astype(float)
     for _ in range(rounds):
         offsets = np.array([_offset(cross, reference, weights, frames) for cross in crosses])
         offsets -= np.median(offsets)
@@ -184,6 +186,19 @@ def transfer_of(stretches, sample_rate) -> Transfer:
     crosses = np.array([stretch.cross for stretch in stretches])
     powers = np.array([stretch.power for stretch in stretches])
     return _transfer(frequencies, crosses, powers, stretches[0].lag)
+
+
+def wiener(stretches, lag, sample_rate) -> Transfer:
+    """H of stretches shrunk by its coherence: the best linear prediction, and its lag.
+
+    It reaches as far as the programme does, which a marker's band does not.
+    """
+    transfer = transfer_of(stretches, sample_rate)
+    cross = np.abs(sum(stretch.cross for stretch in stretches)) ** 2
+    power = sum(stretch.power for stretch in stretches)
+    response_power = sum(stretch.response_power for stretch in stretches)
+    coherence = cross / (power * response_power + 1e-300)
+    return replace(transfer, response=transfer.response * coherence, lag=lag)
 
 
 def offset_between(stretch: Stretch, transfer: Transfer, sample_rate) -> float:
@@ -261,8 +276,7 @@ def excess_delay(transfer: Transfer, sample_rate) -> Delay:
 
 def impulse_response(transfer: Transfer, frames, before):
     """H as `frames` taps, the tap `before` being no delay beyond the transfer's lag."""
-    H = transfer.response * _fade_band(transfer.frequencies)
-    taps = scipy.fft.irfft(H)
+    taps = scipy.fft.irfft(transfer.response, 2 * (len(transfer.response) - 1))
     return np.roll(taps, before)[:frames]
 
 
@@ -285,14 +299,6 @@ def _accumulate(sums, x, y, window):
 
 def _band(frequencies, sample_rate):
     return (frequencies >= BAND_HZ[0]) & (frequencies <= min(BAND_HZ[1], 0.4 * sample_rate))
-
-
-def _fade_band(frequencies):
-    """1 within the band, fading over a third of an octave outside of it."""
-    octaves = np.log2(np.maximum(frequencies, 1e-3))
-    low, high = np.log2(BAND_HZ[0]), np.log2(BAND_HZ[1])
-    outside = np.maximum(low - octaves, octaves - high)
-    return np.cos(0.5 * np.pi * np.clip(3 * outside, 0, 1)) ** 2
 
 
 def _transfer(frequencies, crosses, powers, lag):

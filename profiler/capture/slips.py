@@ -25,7 +25,8 @@ from profiler.stimulus.plan import MARKER_CODE_SECONDS, Placed, SignalPlan
 
 EARLIEST_SECONDS = -0.1  # of a response re its stimulus
 LATEST_SECONDS = 1.0
-NEAR_SECONDS = 0.25  # a marker is looked for this near to the head's delay first
+BROKEN_SECONDS = 0.1  # a half of a broken marker is this near to where its neighbours are
+NEAR_SECONDS = 0.25  # a displaced piece of a marker is looked for this near
 LEAST_CONFIDENCE_DB = 9.0  # a marker; noise reaches 3
 LEAST_STRETCH_CONFIDENCE_DB = 6.0
 STRETCH_SECONDS = 1
@@ -37,7 +38,9 @@ LARGEST_HALVES_APART = 8.0  # samples between a marker's halves; distortion make
 FASTEST_DRIFT_PPM = 250.0  # two clocks are never further apart
 
 BLOCK_SECONDS = 0.005  # of the search for the place of a break
-INDIFFERENT = 60.0  # log-likelihood that noise alone gathers over a second
+LINEAR_WITHIN = 0.1  # of a block's energy: what H leaves below that is no evidence
+TELLING = 0.1  # predictions that are less apart than this tell the less
+INDIFFERENT = 300.0  # log-likelihood that noise alone gathers over a second
 EDGE_SECONDS = (0.004, 0.01, 0.025, 0.05, 0.1)  # of a marker that are looked at on their own
 
 
@@ -67,22 +70,50 @@ def anchors(plan: SignalPlan, stimulus, response) -> list[Anchor]:
         return _programme_anchors(plan, stimulus, response)
     rate = plan.sample_rate
     span = round(EARLIEST_SECONDS * rate), round(LATEST_SECONDS * rate)
-    head, confidence = delays.matched(stimulus, response, markers[0], rate, *span)
-    if confidence < LEAST_CONFIDENCE_DB:
+    matches = [delays.matched(stimulus, response, placed, rate, *span) for placed in markers]
+    heard = [lag for lag, confidence in matches if confidence >= LEAST_CONFIDENCE_DB]
+    if not heard:
         raise diagnosis.unmatched(plan, stimulus, response)
-    near = round(NEAR_SECONDS * rate)
-    found = []
-    for placed in markers:
-        for earliest, latest in ((head - near, head + near), span):
-            lag, confidence = delays.matched(stimulus, response, placed, rate, earliest, latest)
-            if confidence >= LEAST_CONFIDENCE_DB:
-                break
-        else:
-            raise diagnosis.missing_marker(plan, stimulus, response, placed, head)
-        lag = head if abs(lag - head) <= SAME_DELAY else lag
-        stretch = delays.marker_stretch(stimulus, response, placed, rate, lag)
+    usual, reach = int(np.median(heard)), round(BROKEN_SECONDS * rate)
+    clear = [
+        n
+        for n, (lag, confidence) in enumerate(matches)
+        if confidence >= LEAST_CONFIDENCE_DB and abs(lag - usual) < reach
+    ]
+    found: list[Anchor] = []
+    for n, (placed, match) in enumerate(zip(markers, matches, strict=True)):
+        lag, confidence, halves = *match, (0, 1)
+        if n not in clear:
+            around = [matches[k][0] for k in _neighbours(n, clear)]
+            near = _matched_near(stimulus, response, placed, rate, around)
+            if near[1] >= LEAST_CONFIDENCE_DB:
+                lag, confidence, halves = near
+        if confidence < LEAST_CONFIDENCE_DB:
+            raise diagnosis.missing_marker(plan, stimulus, response, placed, usual)
+        if found and abs(lag - found[-1].stretch.lag) <= SAME_DELAY:
+            lag = found[-1].stretch.lag
+        stretch = delays.marker_stretch(stimulus, response, placed, rate, lag, halves)
         found.append(Anchor(stretch, confidence, placed))
     return found
+
+
+def _neighbours(n, clear):
+    """The nearest of the sorted indices `clear` on either side of n."""
+    before, after = [k for k in clear if k < n], [k for k in clear if k > n]
+    return before[-1:] + after[:1]
+
+
+def _matched_near(stimulus, response, placed, rate, around):
+    """Lag and confidence of a marker, or of its better half where a break has split it."""
+    reach = round(BROKEN_SECONDS * rate)
+    found = []
+    for lag in around:
+        for halves in ((0, 1), (0,), (1,)):
+            span = lag - reach, lag + reach
+            at, confidence = delays.matched(stimulus, response, placed, rate, *span, halves)
+            found.append((confidence, at, halves))
+    confidence, at, halves = max(found, default=(0.0, 0, (0, 1)))
+    return at, confidence, halves
 
 
 def programme_span(plan: SignalPlan) -> slice:
@@ -113,7 +144,8 @@ def refuse_slips(plan, stimulus, response, found: list[Anchor], absolute, transf
     if split is not None:
         before, after = np.median(absolute[:split]), np.median(absolute[split:])
         start, stop = found[split - 1].stretch.start, found[split].stretch.stop
-        at = _place(stimulus, response, start, stop, before, after, transfer, rate)
+        wide = _programme_transfer(plan, stimulus, response, found, split)
+        at = _place(stimulus, response, start, stop, before, after, wide, rate)
         raise _slipped(at / rate, after - before)
     for anchor in found:
         if anchor.placed is None:
@@ -144,6 +176,23 @@ def _break(seconds, absolute, rate):
     return None if drifts else splits[best]
 
 
+def _programme_transfer(plan, stimulus, response, found, split):
+    """H over all the programme, each side of a break at its own delay."""
+    rate = plan.sample_rate
+    step = STRETCH_SECONDS * rate
+    span = programme_span(plan)
+    edges = (
+        (span.start, found[split - 1].stretch.start, found[0].stretch.lag),
+        (found[split].stretch.stop, span.stop, found[-1].stretch.lag),
+    )
+    stretches = [
+        delays.programme_stretch(stimulus, response, at, at + step, rate, lag)
+        for start, stop, lag in edges
+        for at in range(start, stop - step + 1, step)
+    ]
+    return delays.wiener(stretches, found[0].stretch.lag, rate)
+
+
 def _place(stimulus, response, start, stop, before, after, transfer, rate):
     """The sample of the stimulus between `start` and `stop` at which the delay changes.
 
@@ -157,23 +206,30 @@ def _place(stimulus, response, start, stop, before, after, transfer, rate):
     frames = count * block
     origin = round(before)
     y = delays.piece(response, start + origin, frames)
-    errors = [
-        _block_errors(y, _predicted(stimulus, transfer, start + origin, frames, lag, rate), block)
+    predicted = [
+        _predicted(stimulus, transfer, start + origin, frames, lag, rate).reshape(-1, block)
         for lag in (before, after)
     ]
+    errors = [_block_errors(y.reshape(-1, block), p) for p in predicted]
     likelihood = 0.5 * block * np.log(errors[0] / errors[1])  # above 0: speaks for `after`
+    likelihood *= np.clip((1.0 - _likeness(*predicted)) / TELLING, 0.0, 1.0)
     total = np.concatenate([[0.0], np.cumsum(likelihood)])
     alike = np.flatnonzero(total <= np.min(total) + INDIFFERENT)
     return start + 0.5 * (alike[0] + alike[-1]) * block
 
 
-def _block_errors(y, p, block):
-    """Energy of y that no positive multiple of p explains, in each block."""
-    y, p = y.reshape(-1, block), p.reshape(-1, block)
-    power_y, power_p = np.sum(y**2, axis=1), np.sum(p**2, axis=1)
-    shared = np.maximum(np.sum(y * p, axis=1), 0.0)
-    floor = 1e-9 * np.max(power_y) + 1e-30
+def _block_errors(y, p):
+    """Energy of each row of y that no positive multiple of p explains."""
+    power_y, power_p = np.sum(y**2, axis=-1), np.sum(p**2, axis=-1)
+    shared = np.maximum(np.sum(y * p, axis=-1), 0.0)
+    floor = LINEAR_WITHIN * power_y + 1e-9 * np.max(power_y) + 1e-30
     return power_y - shared**2 / (power_p + 1e-30) + floor
+
+
+def _likeness(a, b):
+    """Correlation coefficient of each row."""
+    shared = np.sum(a * b, axis=-1)
+    return shared / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1) + 1e-30)
 
 
 def _predicted(stimulus, transfer, first, frames, lag, rate):
@@ -208,7 +264,7 @@ def _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate):
         frames = round(seconds * rate)
         for anchor, first in ((found[0], 0), (found[-1], half + code - frames)):
             alike = [
-                _likeness(stimulus, response, a.placed.start + first, frames, lag, transfer, rate)
+                _follows(stimulus, response, a.placed.start + first, frames, lag, transfer, rate)
                 for a, lag in zip(found, offsets, strict=True)
             ]
             own = alike[found.index(anchor)]
@@ -221,12 +277,12 @@ def _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate):
                 raise _slipped((at + 0.5 * frames) / rate, -apart if head else apart)
 
 
-def _likeness(stimulus, response, start, frames, lag, transfer, rate):
+def _follows(stimulus, response, start, frames, lag, transfer, rate):
     """Correlation coefficient of the response with what H predicts."""
     first = start + round(lag)
     y = delays.piece(response, first, frames)
     p = _predicted(stimulus, transfer, first, frames, lag, rate)
-    return float(np.dot(y, p) / (np.linalg.norm(y) * np.linalg.norm(p) + 1e-30))
+    return float(_likeness(y, p))
 
 
 def _displacement(stimulus, response, start, frames, lag, transfer, rate):
