@@ -51,7 +51,7 @@ PLATE_VOLTS = 360.0
 SCREEN_OHMS = 4.7e3
 SCREEN_FARADS = 22e-6
 LOAD_OHMS = 6.6e3  # plate to plate
-PRIMARY_HENRIES = 22.0  # bass ends at 41 Hz
+PRIMARY_HENRIES = 22.0  # bass ends at 48 Hz
 LEAKAGE_HENRIES = 0.1  # treble ends at 16 kHz
 WINDING_FARADS = 1e-9
 

@@ -64,8 +64,8 @@ def test_every_sample_rate_hears_the_same_device(circuit, rate):
         common = np.fft.rfft(period)[: round(18_000 * seconds)] / len(period)
         responses.append(common)
     error = np.sum(np.abs(responses[1] - responses[0]) ** 2) / np.sum(np.abs(responses[0]) ** 2)
-    # below 18 kHz: two internal rates warp apart by as much as 0.1 % there, and fold a little
-    assert error < 1e-5
+    # measured 6e-9 at 44.1 kHz, whose internal rate differs, and 1e-11 at the others
+    assert error < 1e-7
 
 
 @pytest.mark.parametrize(("circuit", "limit_db"), [("tweed", -65.0), ("drive", -60.0)])
