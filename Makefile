@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 NAM_WASM := @opendaw/nam-wasm@1.2.0
+# The NAM trainer, a peer to compare with, without its window, training loop and corpora.
+TRAINER := neural-amp-modeler tqdm wavio
 
 PINS := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
 RUNTIME := $(VENV)/runtime-$(PINS)
@@ -41,6 +43,7 @@ $(RUNTIME): | $(BIN)/pip
 
 $(DEVELOPMENT): $(RUNTIME)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-deps $(TRAINER)
 	touch $@
 
 # The official player core, as the real client of our exports.
