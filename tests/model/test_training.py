@@ -125,6 +125,25 @@ def test_ctrl_c_keeps_the_best_so_far_and_the_next_call_goes_on(capture, tmp_pat
     assert np.array_equal(resumed.weights, whole.weights)
 
 
+def test_ctrl_c_in_the_middle_of_a_step_lets_the_step_end(capture, tmp_path, monkeypatch):
+    whole = train([capture], tmp_path / "whole", options(steps=20))
+    loss_of = training.training_loss
+    signals = [signal.SIGINT]  # one: two windows come by at the same time
+
+    def interrupted(estimate, target, step):
+        if step == 5 and signals:
+            os.kill(os.getpid(), signals.pop())
+        return loss_of(estimate, target, step)
+
+    monkeypatch.setattr(training, "training_loss", interrupted)
+    model = train([capture], tmp_path / "m", options(steps=20))
+    assert model.interrupted
+    monkeypatch.undo()
+    assert np.array_equal(
+        train([capture], tmp_path / "m", options(steps=20)).weights, whole.weights
+    )
+
+
 def test_a_finished_model_is_not_trained_again(capture, tmp_path):
     model = train([capture], tmp_path / "m", options())
     before = (tmp_path / "m" / training.STATE_FILE).stat().st_mtime_ns
