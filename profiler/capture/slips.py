@@ -39,6 +39,7 @@ FASTEST_DRIFT_PPM = 250.0  # two clocks are never further apart
 
 BLOCK_SECONDS = 0.005  # of the search for the place of a break
 LINEAR_WITHIN = 0.1  # of a block's energy: what H leaves below that is no evidence
+LIKELY_GAIN = (0.2, 10.0)  # of soft and loud passages, re H
 TELLING = 0.1  # predictions that are less apart than this tell the less
 INDIFFERENT = 300.0  # log-likelihood that noise alone gathers over a second
 EDGE_SECONDS = (0.004, 0.01, 0.025, 0.05, 0.1)  # of a marker that are looked at on their own
@@ -82,7 +83,8 @@ def anchors(plan: SignalPlan, stimulus, response) -> list[Anchor]:
     ]
     found: list[Anchor] = []
     for n, (placed, match) in enumerate(zip(markers, matches, strict=True)):
-        lag, confidence, halves = *match, (0, 1)
+        lag, confidence = match
+        halves: tuple[int, ...] = (0, 1)
         if n not in clear:
             around = [matches[k][0] for k in _neighbours(n, clear)]
             near = _matched_near(stimulus, response, placed, rate, around)
@@ -219,11 +221,12 @@ def _place(stimulus, response, start, stop, before, after, transfer, rate):
 
 
 def _block_errors(y, p):
-    """Energy of each row of y that no positive multiple of p explains."""
+    """Energy of each row of y that no likely multiple of p explains."""
     power_y, power_p = np.sum(y**2, axis=-1), np.sum(p**2, axis=-1)
-    shared = np.maximum(np.sum(y * p, axis=-1), 0.0)
+    shared = np.sum(y * p, axis=-1)
+    gain = np.clip(shared / (power_p + 1e-30), *LIKELY_GAIN)
     floor = LINEAR_WITHIN * power_y + 1e-9 * np.max(power_y) + 1e-30
-    return power_y - shared**2 / (power_p + 1e-30) + floor
+    return power_y - 2 * gain * shared + gain**2 * power_p + floor
 
 
 def _likeness(a, b):
