@@ -29,7 +29,7 @@ from profiler.model.training import SPEC_FILE, TrainedModel, load_trained
 from profiler.model.wavenet import LayerArray, WaveNet, WaveNetConfig
 from profiler.rig.rig import Chain, GearType, ToneType
 from profiler.stimulus import synthesis
-from profiler.stimulus.plan import Guitar, SignalPlan
+from profiler.stimulus.plan import SAMPLE_RATES, Guitar, SignalPlan
 from profiler.units import db_to_amplitude, rms_dbfs
 
 VERSION = "0.5.4"
@@ -384,7 +384,8 @@ def _legacy_layer(array):
 
 
 def _loudness_and_gain(network):
-    guitar = _reference_guitar(network.sample_rate or 48_000)
+    known = network.sample_rate in SAMPLE_RATES
+    guitar = _reference_guitar(network.sample_rate if known else 48_000)
     levels = np.linspace(0.0, 1.0, 11)
     outputs = [render(network, (level * guitar).astype(np.float32)) for level in levels]
     rms = np.array([np.sqrt(np.mean(np.square(output, dtype=np.float64))) for output in outputs])

@@ -247,6 +247,12 @@ def test_a_linear_gain_has_its_loudness_and_no_gain_and_a_square_wave_has_all_of
     assert square.gain == pytest.approx(1 - 2 / 11, abs=0.03)
 
 
+def test_a_rate_that_no_signal_is_made_for_has_a_loudness_too():
+    linear = amplifier(1.0, 1e-3)
+    odd = WaveNet(linear.config, linear.weights, 47_999)
+    assert metadata_of(odd).loudness == pytest.approx(nam.REFERENCE_RMS_DBFS, abs=0.01)
+
+
 def spoiled(**changes):
     return lambda content: content | changes
 

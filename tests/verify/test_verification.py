@@ -7,7 +7,7 @@ import scipy.signal
 from profiler.analysis.error import esr
 from profiler.capture.alignment import AlignedCapture, Alignment
 from profiler.errors import ExportError
-from profiler.export.nam import Metadata, write
+from profiler.export.nam import Metadata, load_model, read, write
 from profiler.model.streaming import render
 from profiler.model.training import TrainingOptions, train
 from profiler.model.wavenet import ARCHITECTURES, WaveNet, initial_weights
@@ -113,6 +113,8 @@ def test_the_file_is_compared_with_the_network_it_was_made_from(tmp_path):
     result = verify(tmp_path / "model.nam", capture, model, esr_limit=100.0)
     assert result.parity_max_abs < 1e-5
     assert result.passed
+    folder = load_model(tmp_path / "m")  # a model folder means the network that it exports
+    assert np.array_equal(folder.network.weights, read(tmp_path / "model.nam").network.weights)
     changed = model.wavenet
     changed.weights[-2] += 1e-2  # the last bias
     write(tmp_path / "model.nam", changed, Metadata())
