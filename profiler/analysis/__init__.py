@@ -1,1 +1,1 @@
-"""Measurements: arrays in, values out."""
+"""What a device does, measured: arrays in, values out; knows no rig and no model."""

@@ -27,13 +27,11 @@ class Analysis(Record):
 def analyse(capture: AlignedCapture, response_sha256: str) -> Analysis:
     """Measure what the plan of a capture allows."""
     warnings = []
-    floor = settled = None
-    kinds = {segment.kind for segment in capture.plan.segments}
-    if any(placed.segment.kind == "silence" for placed in capture.plan.used_for("analyse")):
-        floor = noise_floor_rms_dbfs(capture)
-    else:
+    settled = None
+    floor = noise_floor_rms_dbfs(capture)
+    if floor is None:
         warnings.append("no quiet section in the stimulus: the noise floor is not known")
-    if "burst" in kinds:
+    if any(segment.kind == "burst" for segment in capture.plan.segments):
         settled = settling(capture)
         warnings += settled.warnings
     else:

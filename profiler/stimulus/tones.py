@@ -10,6 +10,8 @@ A level is a peak. A tone with whole periods only is silent in the fraction of a
 that is left over at its end.
 """
 
+import math
+
 import numpy as np
 
 from profiler.stimulus.plan import Burst, Sine, Staircase
@@ -38,6 +40,15 @@ def burst(segment: Burst, sample_rate: int):
     return db_to_amplitude(segment.level_dbfs) * signal
 
 
+def burst_edges(segment: Burst, sample_rate: int) -> tuple[int, int]:
+    """First sample of a burst's tone, and the first after its last whole period."""
+    first = round(segment.before_seconds * sample_rate)
+    n = round(segment.tone_seconds * sample_rate)
+    return first, first + math.ceil(
+        _whole(n, segment, sample_rate) * sample_rate / segment.frequency
+    )
+
+
 def staircase(segment: Staircase, sample_rate: int):
     """A tone whose level climbs in steps that are equal in dB; `(n,)` float64.
 
@@ -58,8 +69,12 @@ def _periods(n, segment, sample_rate):
     return np.arange(n) * (segment.frequency / sample_rate)
 
 
+def _whole(n, segment, sample_rate):
+    """Number of whole periods in `n` samples."""
+    return math.floor(n * segment.frequency / sample_rate + 1e-9)
+
+
 def _whole_periods(n, segment, sample_rate):
     """A sine of `n` samples, silent after its last whole period."""
     periods = _periods(n, segment, sample_rate)
-    whole = np.floor(n * segment.frequency / sample_rate + 1e-9)
-    return np.where(periods < whole, np.sin(2 * np.pi * periods), 0.0)
+    return np.where(periods < _whole(n, segment, sample_rate), np.sin(2 * np.pi * periods), 0.0)
