@@ -4,8 +4,8 @@ A window's *outputs* lie wholly inside stretches that were played for one use; i
 is whatever was played before. So nothing that is held out is ever a target, and the device
 is in the state that the history put it in.
 
-The target is scaled to an RMS of 1 over the training part, so that learning rates mean the
-same for every device; the export undoes it.
+Stimulus and target are scaled to an RMS of 1 over the training part, so that learning rates
+mean the same for every device and every send level; the export undoes it.
 """
 
 import itertools
@@ -37,9 +37,10 @@ class Dataset:
     """Captures as a network sees them."""
 
     sample_rate: int
-    target_scale: float  # RMS of the response over the training part
+    stimulus_scale: float  # RMS of the stimulus over the training part
+    target_scale: float  # RMS of the response there
     history: int  # zeros that stand before every stimulus
-    stimuli: tuple[torch.Tensor, ...]  # (history + n,)
+    stimuli: tuple[torch.Tensor, ...]  # (history + n,), scaled
     targets: tuple[torch.Tensor, ...]  # (n,), scaled
     train: tuple[Stretch, ...]
     validate: tuple[Stretch, ...]
@@ -77,7 +78,13 @@ def build_dataset(captures: Sequence[AlignedCapture], receptive_field: int) -> D
                 "standard or quick"
             )
     scale = _target_scale(captures, train)
-    if _rms(captures, validate) < SILENT_RMS:
+    stimulus_scale = _rms([capture.stimulus for capture in captures], train)
+    if stimulus_scale < SILENT_RMS:
+        raise TrainingError(
+            "the stimulus is silent where the network should learn: give the plan's training "
+            "segments a level"
+        )
+    if _rms([capture.response for capture in captures], validate) < SILENT_RMS:
         raise TrainingError(
             "the response is silent where the model would be validated: check the take"
         )
@@ -85,9 +92,13 @@ def build_dataset(captures: Sequence[AlignedCapture], receptive_field: int) -> D
     silence = np.zeros(history, np.float32)
     return Dataset(
         rates[0],
+        stimulus_scale,
         scale,
         history,
-        tuple(_tensor(np.concatenate([silence, capture.stimulus])) for capture in captures),
+        tuple(
+            _tensor(np.concatenate([silence, capture.stimulus / stimulus_scale]))
+            for capture in captures
+        ),
         tuple(_tensor(capture.response / scale) for capture in captures),
         train,
         validate,
@@ -145,7 +156,7 @@ def _target_scale(captures, train):
     parts = [captures[s.capture].response[s.start : s.stop] for s in train]
     if not all(np.isfinite(part).all() for part in parts):
         raise TrainingError("the response holds samples that are not numbers: take it again")
-    rms = _rms(captures, train)
+    rms = _rms([capture.response for capture in captures], train)
     if rms < SILENT_RMS:
         raise TrainingError(
             f"the response is silent where the network should learn "
@@ -159,9 +170,9 @@ def _target_scale(captures, train):
     return rms
 
 
-def _rms(captures, stretches):
+def _rms(signals, stretches):
     energy = sum(
-        float(np.sum(np.square(captures[s.capture].response[s.start : s.stop], dtype=np.float64)))
+        float(np.sum(np.square(signals[s.capture][s.start : s.stop], dtype=np.float64)))
         for s in stretches
     )
     return float(np.sqrt(energy / sum(s.stop - s.start for s in stretches)))

@@ -93,7 +93,8 @@ class ModelSpec(Record):
     receptive_field_samples: int
     parameter_count: int
     sample_rate: int
-    target_scale: float  # RMS of the response over the training part; the weights give 1
+    stimulus_scale: float  # RMS of the stimulus over the training part; the weights take 1
+    target_scale: float  # RMS of the response there; the weights give 1
     captures: tuple[str, ...]  # SHA-256 of each aligned pair and its plan
     options: TrainingOptions
 
@@ -128,7 +129,7 @@ class TrainedModel:
 
     folder: Path
     spec: ModelSpec
-    weights: np.ndarray  # (parameter_count,) float32, for a target of unit RMS
+    weights: np.ndarray  # (parameter_count,) float32, for stimulus and target of unit RMS
     step: int  # at which they were found
     validation_esr: float
     seconds: float  # trained in all
@@ -144,16 +145,21 @@ class TrainedModel:
     @property
     def wavenet(self) -> WaveNet:
         """The network in units of the capture, as it is exported."""
-        weights = self.weights.copy()
-        weights[-1] *= np.float32(self.spec.target_scale)
-        return WaveNet(ARCHITECTURES[self.spec.architecture], weights, self.spec.sample_rate)
+        config = ARCHITECTURES[self.spec.architecture]
+        weights = self.weights.astype(np.float64)
+        for part in config.parts:  # what the raw input is multiplied by
+            if part.name == "mixin" or (part.name, part.array) == ("rechannel", 0):
+                weights[part.slice] /= self.spec.stimulus_scale
+        weights[-1] *= self.spec.target_scale
+        return WaveNet(config, weights.astype(np.float32), self.spec.sample_rate)
 
     def estimate(self, stimulus: np.ndarray) -> np.ndarray:
         """The network as it was trained, on a whole signal after silence, `(n,)` float32."""
         config = ARCHITECTURES[self.spec.architecture]
         weights = pack(config, self.weights)
         padding = np.zeros(config.receptive_field - 1, np.float32)
-        padded = torch.from_numpy(np.concatenate([padding, stimulus]).astype(np.float32))
+        scaled = stimulus / np.float32(self.spec.stimulus_scale)
+        padded = torch.from_numpy(np.concatenate([padding, scaled]).astype(np.float32))
         run = Pass(config, self.spec.options.window)
         with single_torch_thread():
             parts = [
@@ -462,8 +468,8 @@ class _Run:
             "best_row": self.best_row.model_dump() if self.best_row else None,
         }
         if self.best is not None:
-            best_facts = {**self.best_row.model_dump(), "target_scale": self.spec.target_scale}
-            _store(self.folder / WEIGHTS_FILE, {"weights": self.best}, best_facts)
+            weights = {"weights": self.best}
+            _store(self.folder / WEIGHTS_FILE, weights, self.best_row.model_dump())
         _store(self.folder / STATE_FILE, arrays, facts)
         _write_history(self.folder / HISTORY_FILE, self.history)
 
@@ -510,6 +516,7 @@ def _spec(captures, dataset, options):
         receptive_field_samples=config.receptive_field,
         parameter_count=config.parameter_count,
         sample_rate=dataset.sample_rate,
+        stimulus_scale=dataset.stimulus_scale,
         target_scale=dataset.target_scale,
         captures=tuple(_fingerprint(capture) for capture in captures),
         options=options,

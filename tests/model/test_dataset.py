@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -38,10 +40,10 @@ def test_windows_do_not_overlap_and_a_tiling_leaves_nothing_out(make_capture):
 def test_history_is_what_was_played_before_and_silence_before_the_start(make_capture):
     capture = make_capture(PARTS)
     dataset = build_dataset([capture], 100)
-    inputs = dataset.inputs(0, 60_000, 10).numpy()
-    assert np.array_equal(inputs, capture.stimulus[60_000 - 99 : 60_010])
-    first = dataset.inputs(0, 0, 10).numpy()
-    assert np.array_equal(first, np.concatenate([np.zeros(99), capture.stimulus[:10]]))
+    inputs = dataset.stimulus_scale * dataset.inputs(0, 60_000, 10).numpy()
+    assert inputs == pytest.approx(capture.stimulus[60_000 - 99 : 60_010], abs=1e-6)
+    first = dataset.stimulus_scale * dataset.inputs(0, 0, 10).numpy()
+    assert first == pytest.approx(np.concatenate([np.zeros(99), capture.stimulus[:10]]), abs=1e-6)
 
 
 def test_targets_have_unit_rms_over_the_training_part(make_capture):
@@ -53,6 +55,12 @@ def test_targets_have_unit_rms_over_the_training_part(make_capture):
     assert np.sqrt(np.mean(train**2)) == pytest.approx(1.0, rel=1e-5)
     whole = dataset.outputs(0, 0, len(capture.response)).numpy()
     assert whole * dataset.target_scale == pytest.approx(capture.response, abs=1e-6)
+
+
+def test_stimuli_have_unit_rms_over_the_training_part(make_capture):
+    dataset = build_dataset([make_capture(PARTS)], 1)
+    train = [dataset.inputs(0, s.start, s.stop - s.start).numpy() for s in dataset.train]
+    assert np.sqrt(np.mean(np.concatenate(train) ** 2)) == pytest.approx(1.0, rel=1e-5)
 
 
 def test_several_captures_are_learned_together(make_capture):
@@ -86,6 +94,13 @@ def test_refuses_a_response_that_is_silent_where_it_is_validated(make_capture):
 
     with pytest.raises(TrainingError, match="silent where the model would be validated"):
         build_dataset([make_capture(PARTS, device=fails_later)], 100)
+
+
+def test_refuses_a_stimulus_that_is_silent_where_the_network_should_learn(make_capture):
+    capture = make_capture(PARTS)
+    unplayed = dataclasses.replace(capture, stimulus=np.zeros_like(capture.stimulus))
+    with pytest.raises(TrainingError, match="the stimulus is silent"):
+        build_dataset([unplayed], 100)
 
 
 def test_refuses_captures_of_different_rates(make_capture):

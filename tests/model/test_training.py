@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -53,6 +54,18 @@ def test_the_trained_network_and_the_one_that_is_exported_agree(capture, tmp_pat
     model = train([capture], tmp_path / "m", options(steps=5))
     difference = model.estimate(capture.stimulus) - render(model.wavenet, capture.stimulus)
     assert np.max(np.abs(difference)) < 1e-5
+
+
+def test_does_not_depend_on_the_level_at_which_the_device_is_driven(make_capture, tmp_path):
+    parts = [("train", "train", 2.0, None), ("held out", "validate", 0.5, None)]
+    loud, quiet = make_capture(parts), make_capture(parts)
+    quiet = dataclasses.replace(quiet, stimulus=quiet.stimulus / 16, response=quiet.response / 4)
+    first = train([loud], tmp_path / "loud", options())
+    second = train([quiet], tmp_path / "quiet", options())
+    # powers of two: nothing but the scales differs
+    assert np.array_equal(first.weights, second.weights)
+    same = render(first.wavenet, loud.stimulus) - 4 * render(second.wavenet, quiet.stimulus)
+    assert np.max(np.abs(same)) < 1e-6
 
 
 def test_one_seed_gives_one_model_on_any_number_of_threads(capture, tmp_path, monkeypatch):
