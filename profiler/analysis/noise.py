@@ -1,28 +1,37 @@
-"""Noise: what the device and the interface add when nothing is played."""
+"""The noise of a device at rest.
+
+Conventions
+-----------
+RMS re an RMS of 1.0, with the mean (an offset is no noise) left out, unweighted.
+"""
 
 import numpy as np
 
 from profiler.capture.alignment import AlignedCapture
+from profiler.errors import CaptureError
 from profiler.units import rms_dbfs
 
-# What was played before must have died away: the first part of a quiet section is left out.
-RING_OUT_SECONDS = 0.2
-SHORTEST_SECONDS = 0.05
+LEFT_OUT_SECONDS = 0.1  # at the beginning: what sounded before still rings
+SHORTEST_SECONDS = 0.1
 
 
-def noise_floor_rms_dbfs(capture: AlignedCapture) -> float | None:
-    """RMS of the response in the quiet sections of a plan, without their mean, dB re 1.0.
+def noise_floor_rms_dbfs(capture: AlignedCapture) -> float:
+    """RMS level of the silences that the stimulus holds for analysis; -inf for none at all.
 
-    Quiet sections are the silences that are played to be analysed. The band is that of the
-    capture, unweighted. None when the plan has no such section, or none long enough.
+    Raises
+    ------
+    CaptureError
+        There is no such silence, or none that lasts 0.2 s.
     """
-    ring_out = round(RING_OUT_SECONDS * capture.sample_rate)
-    shortest = round(SHORTEST_SECONDS * capture.sample_rate)
+    skip, shortest = (round(s * capture.sample_rate) for s in (LEFT_OUT_SECONDS, SHORTEST_SECONDS))
     quiet = [
-        capture.response[placed.start + ring_out : placed.stop].astype(np.float64)
-        for placed in capture.plan.used_for("analyse")
-        if placed.segment.kind == "silence" and placed.stop - placed.start >= ring_out + shortest
+        capture.response[placed.start + skip : placed.stop].astype(np.float64)
+        for placed in capture.plan.of_kind("silence")
+        if placed.segment.use == "analyse" and placed.stop - placed.start >= skip + shortest
     ]
     if not quiet:
-        return None
-    return rms_dbfs(np.concatenate([section - np.mean(section) for section in quiet]))
+        raise CaptureError(
+            f"the signal {capture.plan.name!r} holds no silence of 0.2 s to measure noise in: "
+            "capture standard or quick"
+        )
+    return rms_dbfs(np.concatenate([part - np.mean(part) for part in quiet]))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 import scipy.signal
 
 from profiler.capture import delay as delays
@@ -39,9 +40,10 @@ FASTEST_DRIFT_PPM = 250.0  # two clocks are never further apart
 
 BLOCK_SECONDS = 0.005  # of the search for the place of a break
 LINEAR_WITHIN = 0.1  # of a block's energy: what H leaves below that is no evidence
+UNKNOWN_BELOW = 1e-4  # of the energy that sounded within half a second
 LIKELY_GAIN = (0.2, 10.0)  # of soft and loud passages, re H
 TELLING = 0.1  # predictions that are less apart than this tell the less
-INDIFFERENT = 300.0  # log-likelihood that noise alone gathers over a second
+INDIFFERENT = 100.0  # log-likelihood that noise alone gathers over a second
 EDGE_SECONDS = (0.004, 0.01, 0.025, 0.05, 0.1)  # of a marker that are looked at on their own
 
 
@@ -212,7 +214,12 @@ def _place(stimulus, response, start, stop, before, after, transfer, rate):
         _predicted(stimulus, transfer, start + origin, frames, lag, rate).reshape(-1, block)
         for lag in (before, after)
     ]
-    errors = [_block_errors(y.reshape(-1, block), p) for p in predicted]
+    y = y.reshape(-1, block)
+    # H is not known well enough to say what is far below what sounded around
+    loudest = np.max([np.sum(p**2, axis=1) for p in predicted], axis=0)
+    loudest = scipy.ndimage.maximum_filter1d(loudest, round(1.0 / BLOCK_SECONDS))
+    floor = LINEAR_WITHIN * np.sum(y**2, axis=1) + UNKNOWN_BELOW * loudest + 1e-30
+    errors = [_unexplained(y, p) + floor for p in predicted]
     likelihood = 0.5 * block * np.log(errors[0] / errors[1])  # above 0: speaks for `after`
     likelihood *= np.clip((1.0 - _likeness(*predicted)) / TELLING, 0.0, 1.0)
     total = np.concatenate([[0.0], np.cumsum(likelihood)])
@@ -220,13 +227,12 @@ def _place(stimulus, response, start, stop, before, after, transfer, rate):
     return start + 0.5 * (alike[0] + alike[-1]) * block
 
 
-def _block_errors(y, p):
+def _unexplained(y, p):
     """Energy of each row of y that no likely multiple of p explains."""
     power_y, power_p = np.sum(y**2, axis=-1), np.sum(p**2, axis=-1)
     shared = np.sum(y * p, axis=-1)
     gain = np.clip(shared / (power_p + 1e-30), *LIKELY_GAIN)
-    floor = LINEAR_WITHIN * power_y + 1e-9 * np.max(power_y) + 1e-30
-    return power_y - 2 * gain * shared + gain**2 * power_p + floor
+    return power_y - 2 * gain * shared + gain**2 * power_p
 
 
 def _likeness(a, b):
