@@ -52,11 +52,11 @@ SCREEN_OHMS = 4.7e3
 SCREEN_FARADS = 22e-6
 LOAD_OHMS = 6.6e3  # plate to plate
 PRIMARY_HENRIES = 22.0  # bass ends at 48 Hz
-LEAKAGE_HENRIES = 0.1  # treble ends at 16 kHz
-WINDING_FARADS = 1e-9
+LEAKAGE_HENRIES = 0.2  # treble ends at 8 kHz: a small amp's transformer
+WINDING_FARADS = 2e-9
 
 LEAST_GAIN = 1e-4  # the wiper of a real pot never quite reaches its end
-OUTPUT_PER_VOLT = 0.45 / 330.0  # of full scale: leaves 3 dB over the loudest transients
+OUTPUT_PER_VOLT = 0.45 / 330.0  # of full scale: the loudest transients end at -3 dBFS
 
 
 class Preamp(NamedTuple):

@@ -56,7 +56,7 @@ def _small_signal(frequency):
     power = 2.0 * transconductance * half_load / (1.0 + 2.0 * plate_conductance * half_load)
 
     bass = s / (s + 6.6e3 / 22.0)
-    leakage = 1.0 / (1.0 + s * 0.1 / 6.6e3 + s**2 * 0.1 * 1e-9)
+    leakage = 1.0 / (1.0 + s * 0.2 / 6.6e3 + s**2 * 0.2 * 2e-9)
     chain = couple * miller * treble * master * split * power * bass * leakage
     return stage**2 * chain * tweed.OUTPUT_PER_VOLT
 
