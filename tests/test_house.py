@@ -44,7 +44,13 @@ HOMES = {
     "platformdirs": "definitions.py",
 }
 
-TESTS_OF_THE_WHOLE = {"test_house.py", "test_wheel.py", "test_refusals.py"}
+TESTS_OF_THE_WHOLE = {
+    "test_demo.py",
+    "test_house.py",
+    "test_real_audio.py",
+    "test_refusals.py",
+    "test_wheel.py",
+}
 
 every_module = pytest.mark.parametrize(
     "module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE))
