@@ -5,7 +5,7 @@
 
 What gives it memory: the cathode capacitors (some 20 ms), the 22 nF into the gain pot and
 the 100 nF into the power grids, which block for 24 ms once a grid has conducted, and the
-screen supply (4.7 kohm, 22 uF), which sags over about a tenth of a second.
+screen supply (4.7 kohm, 22 uF), which sags over 70 to 100 ms.
 
 What is simplified: each stage drives the next through its output resistance at rest, the
 splitter is ideal, plates and preamp hang on a stiff supply, and the transformer is linear.
