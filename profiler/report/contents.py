@@ -11,6 +11,7 @@ import numpy as np
 
 import profiler
 from profiler.analysis.analysis import Analysis, analyse
+from profiler.analysis.response import sweep_response
 from profiler.analysis.settling import LEVELS_DB, settling_curve
 from profiler.capture.alignment import AlignedCapture, load_aligned
 from profiler.capture.folder import CaptureFolder, CaptureRecord
@@ -94,7 +95,7 @@ def gather(folder: CaptureFolder) -> ReportContents:
         found.notes += analysis.warnings
         _add_overlay(found, capture, best)
         _add_settling(found, capture, analysis)
-
+        _add_response(found, capture)
     if not models:
         found.notes.append(f"No model yet: ampscope train {folder.path}")
     for model in models:
@@ -308,6 +309,25 @@ def _add_settling(found, capture, analysis):
             f"How the response to tones of {tone:g} Hz at {levels} dBFS nears its steady state.",
             f"Bursts of {tone:g} Hz: how far each period still is from the steady one, by energy. "
             "The dotted lines are the levels at which settling times are read.",
+        )
+    )
+
+
+def _add_response(found, capture):
+    if next(capture.plan.of_kind("sweep"), None) is None:
+        found.notes.append("No sweep in the stimulus: the frequency response is not known.")
+        return
+    swept = sweep_response(capture)
+    found.pictures.append(
+        Picture(
+            "Frequency response",
+            figures.response(
+                swept.frequencies, swept.magnitude_db, {2: swept.second_db, 3: swept.third_db}
+            ),
+            "Magnitude of the linear response over frequency, and of the second and third "
+            "harmonic.",
+            f"From a sweep at {swept.level_dbfs:g} dBFS. A harmonic stands at the frequency that "
+            "it comes from.",
         )
     )
 

@@ -1,7 +1,10 @@
+import dataclasses
 import re
+import shutil
 
 import pytest
 
+from profiler.analysis.analysis import analyse
 from profiler.capture.alignment import load_aligned
 from profiler.capture.folder import CaptureFolder
 from profiler.capture.take import take
@@ -65,8 +68,25 @@ SIGNAL = SignalDefinition.model_validate(
 
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory):
-    """A capture of a wire, and nothing made from it yet."""
-    return take(RIG, SIGNAL.plan(48_000), tmp_path_factory.mktemp("report") / "wire", connect(RIG))
+    """A capture of a wire, measured, and no model of it yet."""
+    path = tmp_path_factory.mktemp("report") / "wire"
+    folder = take(RIG, SIGNAL.plan(48_000), path, connect(RIG))
+    capture = load_aligned(folder)
+    analyse(capture, folder.record().response_sha256).save(folder.analysis_path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model_folder(captured, tmp_path_factory):
+    """A model of it, hardly trained, exported and verified."""
+    capture = load_aligned(captured)
+    folder = tmp_path_factory.mktemp("models") / "nano"
+    options = TrainingOptions(architecture="nano", minutes=None, steps=20)
+    model = train([capture], folder, options)
+    path = folder / "exports" / "wire.nam"
+    nam.write(path, model.wavenet, nam.Metadata())
+    verify(path, capture, model).save(folder / "verification.json")
+    return folder
 
 
 @pytest.fixture
@@ -80,15 +100,9 @@ def folder(captured, tmp_path):
 
 
 @pytest.fixture
-def modelled(folder):
-    """The same with a model, hardly trained, exported and verified."""
-    capture = load_aligned(folder)
-    model_folder = folder.models_path / "nano"
-    options = TrainingOptions(architecture="nano", minutes=None, steps=20)
-    model = train([capture], model_folder, options)
-    path = model_folder / "exports" / "wire.nam"
-    nam.write(path, model.wavenet, nam.Metadata())
-    verify(path, capture, model).save(model_folder / "verification.json")
+def modelled(folder, model_folder):
+    """The same with the model."""
+    shutil.copytree(model_folder, folder.models_path / "nano")
     return folder
 
 
@@ -105,7 +119,7 @@ def test_the_circumstances_are_told_as_the_rig_file_has_them(folder):
     said = dict(contents.facts)
     assert (contents.title, contents.subtitle) == ("loop <1>", "a loop & nothing else")
     assert said["chain"] == "Nobody Wire (preamp)\ninto an input"
-    assert said["signal"].startswith("tiny, version 1: 10.")
+    assert said["signal"].startswith("tiny, version 1: 11.9 s at 48000 Hz")
     assert said["interface"] == "wire (simulated)"
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", said["date"])
 
@@ -178,9 +192,8 @@ def test_a_capture_without_its_record_is_refused(tmp_path):
 
 def test_what_the_driver_complained_of_is_told(folder):
     record = folder.record()
-    stream = record.stream.__class__(
-        **{**vars(record.stream), "flagged": ((24_000, "input overflow"), (48_000, "x"))}
-    )
+    flagged = ((24_000, "input overflow"), (48_000, "x"))
+    stream = dataclasses.replace(record.stream, flagged=flagged)
     folder.record_path.unlink()
     record.model_copy(update={"stream": stream}).save(folder.record_path)
     assert (
