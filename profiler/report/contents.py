@@ -167,7 +167,8 @@ def alignment_facts(capture: AlignedCapture) -> list[tuple[str, str]]:
         ("polarity", "as sent" if alignment.polarity == 1 else "inverted"),
     ]
     if alignment.drift_ppm is not None:
-        facts.append(("clock drift", f"{alignment.drift_ppm:+.3f} ppm"))
+        drift = round(alignment.drift_ppm, 3) + 0.0  # no minus before a zero
+        facts.append(("clock drift", f"{drift:+.3f} ppm"))
     return facts
 
 
@@ -212,7 +213,7 @@ def model_facts(
         about,
     ]
     if verification.ratio_to_floor is not None:
-        lines[0] += f", {verification.ratio_to_floor:.1f} times the floor"
+        lines[0] += f", {_ratio(verification.ratio_to_floor)} times the floor"
     facts = [(f"model {name}", "\n".join(lines))]
     if verification.replicate_esr is not None:
         facts.insert(0, ("replicate ESR", f"{verification.replicate_esr:.2g}"))
@@ -222,6 +223,10 @@ def model_facts(
 def esr_words(esr: float) -> str:
     """The word that users of neural models have for an ESR."""
     return next((word for limit, word in ESR_WORDS if esr < limit), "not a model of this device")
+
+
+def _ratio(ratio):
+    return f"{ratio:.1f}" if ratio < 100.0 else f"{ratio:,.0f}"
 
 
 def _times(times):
@@ -344,7 +349,8 @@ def _add_training(found, model):
             f"Validation ESR over {points[-1].seconds:.0f} seconds of training, down to "
             f"{min(point.esr for point in points):.4f}.",
             "The floor is half the replicate ESR: two passes of the device differ by their "
-            "noise, and no model comes closer.",
+            "noise, and no model comes closer."
+            + ("" if floor is None else f" Here it is {floor:.2g}."),
         )
     )
 

@@ -29,6 +29,8 @@ FIRST_BAND_HZ, LAST_BAND_HZ = 20.0, 20_000.0
 HARMONIC_RANGE_DB = 90.0  # below the highest response: what lies deeper is noise
 
 DEEPEST_DB = -120.0  # of a settling curve: below it nothing is left
+FARTHEST_FLOOR = 100.0  # below the best ESR: drawn farther down it would flatten the curve
+EDGE_OCTAVES = 1.0 / 24.0  # of a swept band: there the sweep fades, and little is known
 POINTS = 500  # of a curve: more than a screen shows
 
 # Drawn in these, and replaced by the page's own when the SVG is written.
@@ -164,15 +166,19 @@ def response(
     harmonics_db : mapping of int to (n,) float array
         Level of each harmonic on the same scale, by its number from 2 on.
     """
-    shown = (frequencies >= FIRST_BAND_HZ) & (frequencies <= LAST_BAND_HZ)
-    highest = np.nanmax(magnitude_db[shown], initial=-np.inf)
+    edge = 2.0**EDGE_OCTAVES
+    lowest, highest = frequencies[0] * edge, frequencies[-1] / edge
+    shown = (frequencies >= max(lowest, FIRST_BAND_HZ)) & (
+        frequencies <= min(highest, LAST_BAND_HZ)
+    )
+    loudest_db = np.nanmax(magnitude_db[shown], initial=-np.inf)
     with matplotlib.rc_context(_STYLE):
         figure, (axes,) = _axes(1, 2.6)
         axes.semilogx(
             frequencies[shown], magnitude_db[shown], color=_STRONG, linewidth=2.2, label="linear"
         )
         for number, (order, level_db) in enumerate(sorted(harmonics_db.items())):
-            heard = shown & (level_db > highest - HARMONIC_RANGE_DB)
+            heard = shown & (level_db > loudest_db - HARMONIC_RANGE_DB)
             axes.semilogx(
                 frequencies,
                 np.where(heard, level_db, np.nan),
@@ -201,7 +207,7 @@ def training(points: Sequence[Point], floor_esr: float | None) -> str:
         axes.semilogy(
             seconds, best, color=_STRONG, linewidth=2.2, drawstyle="steps-post", label="best"
         )
-        if floor_esr is not None and floor_esr > 0.0:
+        if floor_esr is not None and floor_esr > best[-1] / FARTHEST_FLOOR:
             axes.axhline(floor_esr, color=_INK, linestyle=_DASHES[1], linewidth=1.0, label="floor")
         axes.set_ylabel("validation ESR")
         axes.set_xlabel("training time, s")

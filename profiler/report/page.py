@@ -30,7 +30,8 @@ h2 { font-size: 1.05rem; margin: 0 0 .3rem; }
 table { border-collapse: collapse; margin: 0 0 1.2rem; width: 100%; max-width: 52rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
          border-bottom: 1px solid var(--faint); }
-th { font-weight: 600; width: clamp(6.5rem, 22%, 9.5rem); }
+th { font-weight: 600; width: 9.5rem; overflow-wrap: normal; }
+@media (max-width: 40rem) { th { width: 6.5rem; } }
 ul { margin: 0 0 1.2rem; padding-left: 1.2rem; }
 .figures { columns: 2 26rem; column-gap: 2.5rem; }
 figure { margin: 0; padding-bottom: 1.8rem; break-inside: avoid; }

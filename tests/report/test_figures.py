@@ -147,8 +147,9 @@ def test_only_the_best_validation_so_far_is_drawn_as_best():
     assert (np.diff(best[:, 1]) >= 0.0).all()  # downwards on the page: an ESR that falls
 
 
-def test_without_a_floor_none_is_drawn():
-    assert "floor" not in texts(figures.training([Point(1.0, 0.5)], None))
+@pytest.mark.parametrize("floor", [None, 0.0, 1e-8])
+def test_no_floor_is_drawn_where_there_is_none_or_far_below(floor):
+    assert "floor" not in texts(figures.training([Point(1.0, 0.5)], floor))
 
 
 def test_what_is_not_known_of_a_response_is_not_drawn():
