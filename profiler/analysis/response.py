@@ -18,6 +18,7 @@ import scipy.fft
 
 from profiler.capture.alignment import AlignedCapture
 from profiler.errors import CaptureError
+from profiler.stimulus.plan import Sweep
 from profiler.stimulus.sweep import inverse_spectrum
 from profiler.units import amplitude_to_db, db_to_amplitude
 
@@ -48,7 +49,7 @@ def sweep_response(capture: AlignedCapture) -> SweepResponse:
         The capture's stimulus has no sweep.
     """
     placed = next(capture.plan.of_kind("sweep"), None)
-    if placed is None:
+    if placed is None or not isinstance(placed.segment, Sweep):
         raise CaptureError(
             f"the signal {capture.plan.name!r} holds no sweep: capture sweep or standard"
         )

@@ -273,7 +273,7 @@ def _rest(name, after, peak, rate, warnings):
     after = after - np.mean(after[quiet])
     level = np.sqrt(np.maximum(_sliding(after**2, window), 0.0) / window)
     noise = float(np.std(after[quiet]))
-    times: dict[str, float | None] = {}
+    times = {}
     for level_db in LEVELS_DB:
         limit = peak * db_to_amplitude(level_db)
         above = np.flatnonzero(level > limit)

@@ -35,6 +35,7 @@ Reference = Literal["loopback", "calibration", "excess-phase", "given"]
 # What the excess phase cannot know: how a circuit goes on beyond the band that is measured.
 EXCESS_PHASE_SIGMA = 0.05
 CALIBRATION_TOLERANCE = 1.0  # samples between a calibration and the take
+CALIBRATION_SIGMA = 0.01  # what a driver repeats to, from one opening to the next
 LARGEST_DRIFT = 0.5  # samples over a take; costs an ESR of about 1e-3 at its ends
 
 METHOD = 1  # raised when the same take would be measured otherwise
@@ -122,12 +123,21 @@ def align(
             raise ValueError(f"expected {plan.frames} frames of {name}, got {np.shape(signal)}")
     rate = plan.sample_rate
     diagnosis.refuse_silence(response)
-    found = slips.anchors(plan, stimulus, response)
+    try:
+        found = slips.anchors(plan, stimulus, response)
+    except NotAligned:
+        if given_delay_samples is None:
+            raise
+        return _as_given(plan, stimulus, response, given_delay_samples)
     offsets, transfer = delays.relative_delays([anchor.stretch for anchor in found], rate)
     absolute = np.array([anchor.stretch.lag for anchor in found]) + offsets
     slips.refuse_slips(plan, stimulus, response, found, absolute, transfer)
     drift = _drift(plan, found, absolute)
     own = delays.excess_delay(transfer, rate)
+    if own is None:
+        if given_delay_samples is not None:
+            return _as_given(plan, stimulus, response, given_delay_samples)
+        raise diagnosis.too_noisy(plan)
 
     reference: Reference = "excess-phase"
     samples, sigma = own.samples, float(np.hypot(own.sigma, EXCESS_PHASE_SIGMA))
@@ -138,7 +148,8 @@ def align(
         reference, samples, sigma = "loopback", loop.samples, loop.sigma
     elif calibrated_delay_samples is not None:
         _check_calibration(calibrated_delay_samples, own.samples, sigma)
-        reference, samples, sigma = "calibration", float(calibrated_delay_samples), 0.0
+        reference, samples = "calibration", float(calibrated_delay_samples)
+        sigma = CALIBRATION_SIGMA
     centre = float(np.median(absolute))
     return Alignment(
         delay_samples=samples,
@@ -249,6 +260,19 @@ def _kept(folder, basis):
 
 def _basis_path(folder):
     return folder.alignment_path.with_name("alignment-basis.json")
+
+
+def _as_given(plan, stimulus, response, delay):
+    """The alignment of a pair that only its user can align."""
+    shifted = delays.piece(response, round(delay), plan.frames)
+    return Alignment(
+        delay_samples=float(delay),
+        sigma_samples=0.0,
+        polarity=1 if np.dot(stimulus, shifted) >= 0.0 else -1,
+        reference="given",
+        drift_ppm=None,
+        markers=(),
+    )
 
 
 def _loopback_delay(plan, stimulus, loopback, lag):

@@ -27,11 +27,12 @@ from profiler.stimulus.plan import MARKER_CODE_SECONDS, Placed
 
 BAND_HZ = (LOWEST_HZ, HIGHEST_HZ)
 BINS_AN_OCTAVE = 24  # to which H is averaged before its phase is read
-MODEL_PHASE = 0.01
+MODEL_PHASE = 0.01  # radians that a line of H is off its minimum phase at the least
 LEAST_LINE_SNR = 3.0  # of an averaged bin of H: 5 dB, below it the bin is not believed
 CEPSTRUM_OCTAVES = 4  # above half the sample rate, so that nothing folds back
 STEEPEST_SLOPE = 12.0  # |H| is continued beyond the band by a power of f, at most 72 dB/octave
-CONTINUED_FROM_OCTAVES = 0.5  # width of the band's edge from which it is continued
+CONTINUED_FROM_RATIO = 2.0  # an octave at the band's edge says how it is continued
+EXPECTED_BEND = 1.0  # change of that power beyond the edge, which the phase within it shows
 
 # Correlations nearer to a marker's peak than this belong to the device's own response.
 RINGING_SECONDS = 0.01
@@ -249,17 +250,14 @@ def phase_delay(transfer: Transfer, sample_rate) -> Delay:
     )
 
 
-def excess_delay(transfer: Transfer, sample_rate) -> Delay:
+def excess_delay(transfer: Transfer, sample_rate) -> Delay | None:
     """The delay of a device: the slope of its phase beyond its minimum phase.
 
-    Raises
-    ------
-    ValueError
-        No part of the band is above the noise.
+    None where not even an octave of the band is above the noise.
     """
     bins = _binned(transfer, sample_rate)
     if bins is None:
-        raise ValueError("no part of the band is above the noise")
+        return None
     f, H, variance, lines = bins
     weights = 1.0 / (variance / np.abs(H) ** 2 + MODEL_PHASE**2 / np.minimum(lines, 8))
     minimum = _minimum_phase(f, np.abs(H), sample_rate)
@@ -270,7 +268,10 @@ def excess_delay(transfer: Transfer, sample_rate) -> Delay:
         transfer.lag,
         sample_rate,
         search=48.0,
-        nuisances=((-_phase_beyond(f / f[-1]), 2.0), (_phase_beyond(f[0] / f), 2.0)),
+        nuisances=(
+            (-_phase_beyond(f / f[-1]), EXPECTED_BEND),
+            (_phase_beyond(f[0] / f), EXPECTED_BEND),
+        ),
     )
 
 
@@ -378,8 +379,8 @@ def _minimum_phase(frequencies, magnitude, sample_rate):
     u, log_magnitude = np.log(frequencies), np.log(magnitude)
     wide = np.interp(np.log(grid), u, log_magnitude)
     for outside, near in (
-        (grid < frequencies[0], u < u[0] + CONTINUED_FROM_OCTAVES * np.log(2)),
-        (grid > frequencies[-1], u > u[-1] - CONTINUED_FROM_OCTAVES * np.log(2)),
+        (grid < frequencies[0], frequencies <= frequencies[0] * CONTINUED_FROM_RATIO),
+        (grid > frequencies[-1], frequencies >= frequencies[-1] / CONTINUED_FROM_RATIO),
     ):
         edge = u[0] if near[0] else u[-1]
         slope, level = np.polyfit(u[near] - edge, log_magnitude[near], 1)

@@ -107,6 +107,14 @@ def missing_marker(plan: SignalPlan, stimulus, response, placed: Placed, lag: in
     )
 
 
+def too_noisy(plan: SignalPlan) -> NotAligned:
+    """The error for a take that is found, but of which too little is above the noise."""
+    return NotAligned(
+        f"less than an octave of the response to {plan.name!r} is above its noise: raise the send "
+        "or the return, or record with a loopback channel"
+    )
+
+
 def _levels(response, rate):
     """RMS of the quietest and the loudest tenth of a second, dBFS."""
     block = rate // 10
