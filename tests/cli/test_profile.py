@@ -45,7 +45,7 @@ kind = "burst"
 use = "analyse"
 level_dbfs = -12
 before_seconds = 0.2
-tone_seconds = 0.6
+tone_seconds = 0.8
 after_seconds = 0.4
 [[segments]]
 name = "middle"
