@@ -26,7 +26,7 @@ class Analysis(Record):
 
 def analyse(capture: AlignedCapture, response_sha256: str) -> Analysis:
     """Measure what the plan of a capture allows."""
-    warnings = []
+    warnings: list[str] = []
     settled = None
     floor = noise_floor_rms_dbfs(capture)
     if floor is None:

@@ -20,7 +20,6 @@ from profiler.stimulus.plan import plan_path
 @options.json_output
 def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json):
     """Play a stimulus through RIG, record the response, and align it."""
-    from profiler.capture.alignment import load_aligned
     from profiler.capture.safety import announce
     from profiler.rig.rig import load_rig
 
@@ -31,13 +30,23 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
     if dry_run:
         rehearse(plan, announce(rig, plan), output)
         return
-    folder = play(rig, plan, output, yes=yes, no_input=no_input)
+    show_capture(play(rig, plan, output, yes=yes, no_input=no_input), as_json)
+
+
+def show_capture(folder, as_json):
+    """Align a capture, and show where it is and how it lies."""
+    from profiler.capture.alignment import load_aligned
+
+    repairs = folder.record().repairs
+    for repair in repairs:
+        console.talk(f"repaired: {repair}")
     alignment = load_aligned(folder).alignment
     if as_json:
         console.show_json(
             {
                 "schema": "ampscope.captured/1",
                 "folder": str(folder.path),
+                "repairs": list(repairs),
                 "alignment": alignment.model_dump(mode="json"),
             }
         )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from profiler.cli import console, options
-from profiler.cli.capture import alignment_words, polarity_words
+from profiler.cli import options
+from profiler.cli.capture import show_capture
 
 Wav = click.Path(path_type=Path, dir_okay=False)
 
@@ -46,7 +46,6 @@ class _Delay(click.ParamType):
 @options.json_output
 def command(stimulus, response, output, channel, delay, make, model, gear_type, yes, as_json):
     """Make a capture of STIMULUS and RESPONSE, recorded elsewhere."""
-    from profiler.capture.alignment import load_aligned
     from profiler.capture.importing import import_pair
     from profiler.rig.rig import Chain, FileInterface, Rig
 
@@ -62,25 +61,4 @@ def command(stimulus, response, output, channel, delay, make, model, gear_type, 
         ),
         chain=Chain(make=make, model=model, gear_type=gear_type),
     )
-    folder = import_pair(rig, output, replace=yes)
-    record = folder.record()
-    for repair in record.repairs:
-        console.talk(f"repaired: {repair}")
-    alignment = load_aligned(folder).alignment
-    if as_json:
-        console.show_json(
-            {
-                "schema": "ampscope.imported/1",
-                "folder": str(folder.path),
-                "repairs": list(record.repairs),
-                "alignment": alignment.model_dump(mode="json"),
-            }
-        )
-        return
-    console.show_facts(
-        (
-            ("capture", str(folder.path)),
-            ("delay", alignment_words(alignment)),
-            ("polarity", polarity_words(alignment)),
-        )
-    )
+    show_capture(import_pair(rig, output, replace=yes), as_json)
