@@ -1,5 +1,6 @@
 """Bad input: one line, the right exit code, nothing half-written."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from profiler import wav
 from profiler.definitions import shipped_folder
+from profiler.export import nam
+from profiler.model.wavenet import ARCHITECTURES, WaveNet, initial_weights
 
 RATE = 48_000
 
@@ -138,3 +141,75 @@ def test_an_unknown_command_is_a_usage_error(ampscope):
     outcome = ampscope("proflie", "tweed")
     assert outcome.code == 2
     assert "no command is named 'proflie'" in outcome.complaint
+
+
+@pytest.fixture
+def model(tmp_path):
+    """An untrained nano in a .nam file."""
+    config = ARCHITECTURES["nano"]
+    network = WaveNet(config, initial_weights(config, seed=0), RATE)
+    path = tmp_path / "model.nam"
+    nam.write(path, network, nam.Metadata(name="untrained"))
+    return path
+
+
+def test_a_truncated_model_file_is_refused_and_nothing_is_written(ampscope, model, pair):
+    text = model.read_text()
+    model.write_text(text[: len(text) // 2])
+    outcome = ampscope("render", model, pair[0], "out.wav")
+    assert outcome.code == 1
+    assert str(model) in outcome.complaint
+    assert not Path("out.wav").exists()
+
+
+def test_weights_that_do_not_fit_their_config_are_counted(ampscope, model, pair):
+    content = json.loads(model.read_text())
+    content["weights"].pop()
+    model.write_text(json.dumps(content))
+    outcome = ampscope("render", model, pair[0], "out.wav")
+    assert outcome.code == 1
+    count = ARCHITECTURES["nano"].parameter_count
+    assert f"holds {count - 1} weights, but its config needs {count}" in outcome.complaint
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate", "said"), [(2, RATE, "expected mono"), (1, 44_100, "expected 48000 Hz")]
+)
+def test_a_file_that_the_model_cannot_play_is_refused(channels, rate, said, ampscope, model):
+    wav.write(Path("in.wav"), np.zeros((1000, channels), np.float32), rate)
+    outcome = ampscope("render", model, "in.wav", "out.wav")
+    assert outcome.code == 1
+    assert said in outcome.complaint
+    assert not Path("out.wav").exists()
+
+
+def test_a_rendering_that_is_there_is_left_alone(ampscope, model, pair):
+    Path("out.wav").write_text("dear")
+    outcome = ampscope("render", model, pair[0], "out.wav")
+    assert outcome.code == 1
+    assert "already there" in outcome.complaint
+    assert Path("out.wav").read_text() == "dear"
+    assert ampscope("render", model, pair[0], "out.wav", "-y").code == 0
+    assert wav.header(Path("out.wav")).frames == wav.header(pair[0]).frames
+
+
+def test_a_rendering_keeps_nothing_when_the_disk_is_full(ampscope, model, tiny_disk, tmp_path):
+    wav.write(tmp_path / "long.wav", np.zeros(20 * RATE, np.float32), RATE)
+    outcome = ampscope("render", model, tmp_path / "long.wav", tiny_disk / "out.wav")
+    assert outcome.code == 1
+    assert "out.wav" in outcome.complaint
+    assert list(tiny_disk.iterdir()) == []
+
+
+def test_a_take_that_does_not_fit_on_the_disk_is_not_begun(ampscope, tiny_disk):
+    outcome = ampscope("capture", "wire", "--signal", "a440", "-o", tiny_disk / "c")
+    assert outcome.code == 1
+    assert "make room" in outcome.complaint
+    assert list(tiny_disk.iterdir()) == []
+
+
+def test_a_signal_made_twice_is_not_overwritten(ampscope):
+    assert ampscope("signal", "make", "a440").code == 0
+    outcome = ampscope("signal", "make", "a440")
+    assert outcome.code == 1
+    assert "already there" in outcome.complaint
