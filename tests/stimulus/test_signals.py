@@ -79,7 +79,7 @@ def test_the_mixture_reaches_full_scale_and_goes_down_as_far_as_was_found_best(n
 def test_every_part_of_a_capture_is_there(name):
     plan = plan_of(name)
     kinds = [segment.kind for segment in plan.segments]
-    assert kinds[:4] == ["silence", "marker", "silence", "sweep"]
+    assert kinds[:5] == ["silence", "marker", "silence", "marker", "sweep"]
     assert kinds[-2:] == ["marker", "silence"]
     levels = [p.segment.level_dbfs for p in plan.of_kind("burst")]
     assert len(levels) == 3
