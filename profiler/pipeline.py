@@ -216,13 +216,14 @@ def _captured(rig, plan, path, connect, listener, replace):
                 f"{path}: holds a capture of {difference}: choose another folder with -o, or "
                 "take it anew with -y"
             )
-    listener.started("capture")
     if rig.interface.driver == "file":
+        listener.started("capture")
         import_pair(rig, path, replace=replace)
         repairs = folder.record().repairs
         listener.finished("capture", "; ".join(repairs) or "imported as it is")
         return folder
-    interface = connect()
+    interface = connect()  # asks first, where there is something to hear
+    listener.started("capture")
     take(
         rig,
         plan,
