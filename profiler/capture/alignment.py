@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 import scipy.signal
+import scipy.stats
 from pydantic import Field
 
 from profiler import wav
@@ -34,6 +35,7 @@ Reference = Literal["loopback", "calibration", "excess-phase", "given"]
 
 # What the excess phase cannot know: how a circuit goes on beyond the band that is measured.
 EXCESS_PHASE_SIGMA = 0.05
+PROGRAMME_SIGMA = 3.0  # and where level and tone change all the time, H is no circuit's
 CALIBRATION_TOLERANCE = 1.0  # samples between a calibration and the take
 CALIBRATION_SIGMA = 0.01  # what a driver repeats to, from one opening to the next
 LARGEST_DRIFT = 0.5  # samples over a take; costs an ESR of about 1e-3 at its ends
@@ -129,7 +131,8 @@ def align(
         if given_delay_samples is None:
             raise
         return _as_given(plan, stimulus, response, given_delay_samples)
-    offsets, transfer = delays.relative_delays([anchor.stretch for anchor in found], rate)
+    best = int(np.argmax([anchor.confidence_db for anchor in found]))
+    offsets, transfer = delays.relative_delays([a.stretch for a in found], rate, best)
     absolute = np.array([anchor.stretch.lag for anchor in found]) + offsets
     slips.refuse_slips(plan, stimulus, response, found, absolute, transfer)
     drift = _drift(plan, found, absolute)
@@ -140,7 +143,8 @@ def align(
         raise diagnosis.too_noisy(plan)
 
     reference: Reference = "excess-phase"
-    samples, sigma = own.samples, float(np.hypot(own.sigma, EXCESS_PHASE_SIGMA))
+    model = EXCESS_PHASE_SIGMA if found[0].is_marker else PROGRAMME_SIGMA
+    samples, sigma = own.samples, float(np.hypot(own.sigma, model))
     if given_delay_samples is not None:
         reference, samples, sigma = "given", float(given_delay_samples), 0.0
     elif loopback is not None:
@@ -292,9 +296,11 @@ def _drift(plan, found, absolute):
     seconds = np.array([anchor.stretch.centre for anchor in found]) / plan.sample_rate
     if np.ptp(seconds) == 0.0:
         return None
-    slope = np.polyfit(seconds, absolute, 1)[0]  # samples a second
-    ppm = float(1e6 * slope / plan.sample_rate)
-    if abs(slope) * plan.seconds > LARGEST_DRIFT:
+    slope, start = (float(c) for c in scipy.stats.theilslopes(absolute, seconds)[:2])
+    ppm = 1e6 * slope / plan.sample_rate  # the slope is in samples a second
+    scatter = np.std(absolute - start - slope * seconds)
+    sigma = scatter * plan.seconds / (np.std(seconds) * np.sqrt(len(seconds)))
+    if abs(slope) * plan.seconds > LARGEST_DRIFT + 3 * sigma:
         raise NotAligned(
             f"the delay drifts by {slope * plan.seconds:+.2f} samples over the take "
             f"({ppm:+.2f} ppm, at most {LARGEST_DRIFT:g} samples expected): play and record by "

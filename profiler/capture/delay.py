@@ -28,6 +28,11 @@ from profiler.stimulus.plan import MARKER_CODE_SECONDS, Placed
 BAND_HZ = (LOWEST_HZ, HIGHEST_HZ)
 BINS_AN_OCTAVE = 24  # to which H is averaged before its phase is read
 MODEL_PHASE = 0.01  # radians that a line of H is off its minimum phase at the least
+LEAST_POWER = 1e-7  # of a line, re the strongest: below it distortion is all that comes back
+LEAST_POWER_OF_A_WIRE = 1e-9  # where there is no distortion: below it nothing was played
+NOT_PLAYED = 1e12  # variance of H where nothing was played
+GAIN_ROUNDS = 3
+LEAST_GAIN = 0.01  # of a stretch, re the others
 LEAST_LINE_SNR = 3.0  # of an averaged bin of H: 5 dB, below it the bin is not believed
 CEPSTRUM_OCTAVES = 4  # above half the sample rate, so that nothing folds back
 STEEPEST_SLOPE = 12.0  # |H| is continued beyond the band by a power of f, at most 72 dB/octave
@@ -153,8 +158,10 @@ def piece(signal, start, frames):
     return out
 
 
-def relative_delays(stretches, sample_rate, *, rounds: int = 2):
+def relative_delays(stretches, sample_rate, best: int, *, rounds: int = 2):
     """Delays of stretches against each other, free of the device's own phase.
+
+    `best` is the index of the stretch with which the comparison begins.
 
     Returns
     -------
@@ -167,15 +174,20 @@ def relative_delays(stretches, sample_rate, *, rounds: int = 2):
     frequencies = scipy.fft.rfftfreq(frames, 1 / sample_rate)
     crosses = np.array([stretch.cross for stretch in stretches])
     powers = np.array([stretch.power for stretch in stretches])
-    offsets = np.zeros(len(stretches))
     band = _band(frequencies, sample_rate)
-    reference, weights = crosses.sum(axis=0), band.astype(float)
+    # each counts the same, however loud, and at the gain that the device had for it
+    loudness = np.sum(powers, axis=1)[:, None]
+    crosses, powers = crosses / loudness, powers / loudness
+    reference, weights = crosses[best], band.astype(float)
     for _ in range(rounds):
         offsets = np.array([_offset(cross, reference, weights, frames) for cross in crosses])
         offsets -= np.median(offsets)
         moved = crosses * np.exp(2j * np.pi * np.outer(offsets / sample_rate, frequencies))
-        reference = moved.sum(axis=0)
         transfer = _transfer(frequencies, moved, powers, stretches[0].lag)
+        for _ in range(GAIN_ROUNDS):
+            gains = _gains(moved, powers * transfer.response, band)
+            transfer = _transfer(frequencies, moved / gains[:, None], powers, stretches[0].lag)
+        reference = transfer.response * np.sum(powers, axis=0)
         snr = _smooth(np.abs(transfer.response) ** 2 / _positive(transfer.variance))
         weights = band * snr / (1 + snr)
     return offsets, transfer
@@ -186,7 +198,7 @@ def transfer_of(stretches, sample_rate) -> Transfer:
     frequencies = scipy.fft.rfftfreq(frames_of(sample_rate), 1 / sample_rate)
     crosses = np.array([stretch.cross for stretch in stretches])
     powers = np.array([stretch.power for stretch in stretches])
-    return _transfer(frequencies, crosses, powers, stretches[0].lag)
+    return _transfer(frequencies, crosses, powers, stretches[0].lag, LEAST_POWER_OF_A_WIRE)
 
 
 def wiener(stretches, lag, sample_rate) -> Transfer:
@@ -302,14 +314,23 @@ def _band(frequencies, sample_rate):
     return (frequencies >= BAND_HZ[0]) & (frequencies <= min(BAND_HZ[1], 0.4 * sample_rate))
 
 
-def _transfer(frequencies, crosses, powers, lag):
+def _transfer(frequencies, crosses, powers, lag, least=LEAST_POWER):
     """H and its variance from the scatter of the stretches about it, power-weighted."""
     power = powers.sum(axis=0)
-    floor = 1e-9 * np.max(power, initial=0.0) + 1e-300
-    H = crosses.sum(axis=0) / (power + floor)
-    scatter = np.sum(np.abs(crosses - H * powers) ** 2, axis=0) / (power + floor) ** 2
+    played = power > least * np.max(power, initial=0.0)
+    power = np.where(played, power, 1.0)
+    H = np.where(played, crosses.sum(axis=0) / power, 0.0)
+    scatter = np.sum(np.abs(crosses - H * powers) ** 2, axis=0) / power**2
     count = max(len(crosses), 2)
-    return Transfer(frequencies, H, _smooth(scatter * count / (count - 1)), lag)
+    variance = _smooth(scatter * count / (count - 1))
+    return Transfer(frequencies, H, np.where(played, variance, NOT_PLAYED), lag)
+
+
+def _gains(crosses, expected, band):
+    """What each cross-spectrum is of the one that is expected, their mean being 1."""
+    shared = np.sum((crosses * np.conj(expected)).real[:, band], axis=1)
+    gains = np.maximum(shared / np.sum(np.abs(expected[:, band]) ** 2, axis=1), LEAST_GAIN)
+    return gains / np.mean(gains)
 
 
 def _smooth(lines, width=9):

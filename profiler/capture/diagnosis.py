@@ -56,10 +56,13 @@ def unmatched(plan: SignalPlan, stimulus, response) -> CaptureError:
             "1 s: is it of another stimulus, another take, or at another speed? If they do belong "
             "together, give the delay (--delay)"
         )
-    for placed in markers:
-        start = _found_at(_code_of(stimulus, placed, rate), response, rate)
-        if start is not None:
-            return _cut(plan, markers, placed, start)
+    anywhere = [
+        (*delays.matched_code(_code_of(stimulus, m, rate), response, rate, 0, len(response)), m)
+        for m in markers
+    ]
+    start, confidence, placed = max(anywhere, key=lambda found: found[1])
+    if confidence >= SURE_DB:
+        return _cut(plan, markers, placed, start)
     for other in SAMPLE_RATES:
         if other != rate and _matches_rate(plan, markers, response, other):
             return NotAligned(
@@ -148,7 +151,7 @@ def _found_at(played, response, rate):
 def _cut(plan, markers, placed, start):
     rate = plan.sample_rate
     lag = start - placed.start
-    if placed != markers[0] and markers[0].start + lag < 0:
+    if markers[0].start + lag < 0:
         return NotAligned(
             f"the head marker is not in the response, which begins {-lag / rate:.2f} s into the "
             "stimulus: it is truncated; start recording before playing"

@@ -34,16 +34,22 @@ STRETCH_SECONDS = 1
 QUIETEST_STRETCH_DB = -40.0  # re the loudest: below it a stretch is not asked
 
 LARGEST_SPREAD = 0.5  # samples between two anchors of a whole take
+LEAST_PROGRAMME_BREAK = 24.0  # samples: a second of guitar is less exact than a marker
 SAME_DELAY = 24  # samples: nearer, two correlation peaks belong to one delay
 LARGEST_HALVES_APART = 8.0  # samples between a marker's halves; distortion makes 0.5
 FASTEST_DRIFT_PPM = 250.0  # two clocks are never further apart
 
-BLOCK_SECONDS = 0.005  # of the search for the place of a break
+BLOCK_SECONDS = 0.0025  # of the search for the place of a break
 LINEAR_WITHIN = 0.1  # of a block's energy: what H leaves below that is no evidence
+LEAST_EVIDENCE = 1000.0  # log-likelihood of a break where no marker proves it
 UNKNOWN_BELOW = 1e-4  # of the energy that sounded within half a second
+BASS_HZ = 120.0
 LIKELY_GAIN = (0.2, 10.0)  # of soft and loud passages, re H
-TELLING = 0.1  # predictions that are less apart than this tell the less
-INDIFFERENT = 100.0  # log-likelihood that noise alone gathers over a second
+TELLING = (0.1, 0.4)  # unlikeness of two predictions: less tells nothing, more all
+TELLING_APART = (0.3, 0.6)  # and of their errors
+INDIFFERENT = 40.0  # log-likelihood that noise alone may gather
+LEAST_COPY = 0.7  # of a copy of a piece, re the piece
+COPY_SECONDS = 0.001  # a copy of the head's beginning is at least this early
 EDGE_SECONDS = (0.004, 0.01, 0.025, 0.05, 0.1)  # of a marker that are looked at on their own
 
 
@@ -144,13 +150,15 @@ def refuse_slips(plan, stimulus, response, found: list[Anchor], absolute, transf
         With the place, in seconds of the stimulus, and the number of samples.
     """
     rate = plan.sample_rate
-    split = _break(np.array([a.stretch.centre for a in found]) / rate, absolute, rate)
+    least = LARGEST_SPREAD if found[0].is_marker else LEAST_PROGRAMME_BREAK
+    split = _break(np.array([a.stretch.centre for a in found]) / rate, absolute, rate, least)
     if split is not None:
         before, after = np.median(absolute[:split]), np.median(absolute[split:])
         start, stop = found[split - 1].stretch.start, found[split].stretch.stop
         wide = _programme_transfer(plan, stimulus, response, found, split)
-        at = _place(stimulus, response, start, stop, before, after, wide, rate)
-        raise _slipped(at / rate, after - before)
+        at, evidence = _place(stimulus, response, start, stop, before, after, wide, rate)
+        if found[0].is_marker or evidence > LEAST_EVIDENCE:
+            raise _slipped(at / rate, after - before)
     for anchor in found:
         if anchor.placed is None:
             continue
@@ -161,9 +169,9 @@ def refuse_slips(plan, stimulus, response, found: list[Anchor], absolute, transf
         _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate)
 
 
-def _break(seconds, absolute, rate):
+def _break(seconds, absolute, rate, least):
     """Index of the first anchor after a break, None for a take that is whole or drifts."""
-    if np.ptp(absolute) <= LARGEST_SPREAD:
+    if np.ptp(absolute) <= least:
         return None
     splits = range(1, len(absolute))
     errors = [
@@ -171,12 +179,14 @@ def _break(seconds, absolute, rate):
         for split in splits
     ]
     best = int(np.argmin(errors))
+    before, after = np.split(absolute, [splits[best]])
+    if abs(np.median(after) - np.median(before)) <= least:  # an anchor that is off on its own
+        return None
+    slope = np.polyfit(seconds, absolute, 1)
+    drifts = abs(slope[0]) < 1e-6 * FASTEST_DRIFT_PPM * rate
     if len(absolute) > 2:
-        line = np.polyval(np.polyfit(seconds, absolute, 1), seconds)
-        drifts = np.sum(np.abs(absolute - line)) <= errors[best]
-    else:
-        ppm = 1e6 * np.ptp(absolute) / (np.ptp(seconds) * rate)
-        drifts = ppm < FASTEST_DRIFT_PPM
+        line = np.polyval(slope, seconds)
+        drifts = drifts and np.sum(np.abs(absolute - line)) <= errors[best]
     return None if drifts else splits[best]
 
 
@@ -198,7 +208,8 @@ def _programme_transfer(plan, stimulus, response, found, split):
 
 
 def _place(stimulus, response, start, stop, before, after, transfer, rate):
-    """The sample of the stimulus between `start` and `stop` at which the delay changes.
+    """The sample of the stimulus between `start` and `stop` at which the delay changes, and
+    the log-likelihood by which a change explains the response better than either delay.
 
     In short blocks the response is compared with what H predicts at either delay, whatever
     its level. The log-likelihoods that the block still has the delay `before`, or already
@@ -209,22 +220,38 @@ def _place(stimulus, response, start, stop, before, after, transfer, rate):
     count = max((stop - start) // block, 1)
     frames = count * block
     origin = round(before)
-    y = delays.piece(response, start + origin, frames)
+    y = _without_bass(delays.piece(response, start + origin, frames), rate).reshape(-1, block)
     predicted = [
-        _predicted(stimulus, transfer, start + origin, frames, lag, rate).reshape(-1, block)
+        _without_bass(
+            _predicted(stimulus, transfer, start + origin, frames, lag, rate), rate
+        ).reshape(-1, block)
         for lag in (before, after)
     ]
-    y = y.reshape(-1, block)
     # H is not known well enough to say what is far below what sounded around
     loudest = np.max([np.sum(p**2, axis=1) for p in predicted], axis=0)
     loudest = scipy.ndimage.maximum_filter1d(loudest, round(1.0 / BLOCK_SECONDS))
     floor = LINEAR_WITHIN * np.sum(y**2, axis=1) + UNKNOWN_BELOW * loudest + 1e-30
     errors = [_unexplained(y, p) + floor for p in predicted]
     likelihood = 0.5 * block * np.log(errors[0] / errors[1])  # above 0: speaks for `after`
-    likelihood *= np.clip((1.0 - _likeness(*predicted)) / TELLING, 0.0, 1.0)
+    # two predictions that are alike tell nothing, nor do two that are both far off, as H is at
+    # levels that are not its own
+    likelihood *= _ramp(1.0 - _likeness(*predicted), *TELLING)
+    likelihood *= _ramp(1.0 - np.minimum(*errors) / np.maximum(*errors), *TELLING_APART)
     total = np.concatenate([[0.0], np.cumsum(likelihood)])
     alike = np.flatnonzero(total <= np.min(total) + INDIFFERENT)
-    return start + 0.5 * (alike[0] + alike[-1]) * block
+    evidence = min(total[0], total[-1]) - np.min(total)
+    return start + 0.5 * (alike[0] + alike[-1]) * block, evidence
+
+
+def _without_bass(signal, rate):
+    """A short shift changes the bass little, and distortion its phase as much."""
+    high_pass = scipy.signal.butter(2, BASS_HZ, "highpass", fs=rate, output="sos")
+    return scipy.signal.sosfiltfilt(high_pass, signal)
+
+
+def _ramp(values, low, high):
+    """0 below `low`, 1 above `high`."""
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
 
 
 def _unexplained(y, p):
@@ -276,14 +303,23 @@ def _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate):
                 _follows(stimulus, response, a.placed.start + first, frames, lag, transfer, rate)
                 for a, lag in zip(found, offsets, strict=True)
             ]
-            own = alike[found.index(anchor)]
+            own = alike.pop(0 if anchor is found[0] else -1)
             usual = np.median(alike)
             if own < 0.5 * usual and usual > 0.4:
                 at = anchor.placed.start + first
-                lag = transfer.lag
-                apart = _displacement(stimulus, response, at, frames, lag, transfer, rate)
-                head = anchor is found[0]
-                raise _slipped((at + 0.5 * frames) / rate, -apart if head else apart)
+                apart, gain = _displacement(
+                    stimulus, response, at, frames, transfer.lag, transfer, rate
+                )
+                if gain < LEAST_COPY:  # nothing is left of what followed the break
+                    raise _slipped((at + 0.5 * frames) / rate, -frames, "at least ")
+                change = -apart if anchor is found[0] else apart
+                raise _slipped((at + 0.5 * frames) / rate, change)
+    at, frames = found[0].placed.start, round(EDGE_SECONDS[0] * rate)
+    apart, gain = _displacement(
+        stimulus, response, at, frames, transfer.lag, transfer, rate, -round(COPY_SECONDS * rate)
+    )
+    if gain > LEAST_COPY:
+        raise _slipped(at / rate, -apart)
 
 
 def _follows(stimulus, response, start, frames, lag, transfer, rate):
@@ -294,20 +330,22 @@ def _follows(stimulus, response, start, frames, lag, transfer, rate):
     return float(_likeness(y, p))
 
 
-def _displacement(stimulus, response, start, frames, lag, transfer, rate):
-    """By how much a piece of the response is early or late, of what H predicts."""
+def _displacement(stimulus, response, start, frames, lag, transfer, rate, latest=None):
+    """By how much a copy of a piece of the response is late, and how strong the copy is."""
     first, reach = start + round(lag), round(NEAR_SECONDS * rate)
-    y = delays.piece(response, first - reach, frames + 2 * reach)
+    latest = reach if latest is None else latest
+    y = delays.piece(response, first - reach, frames + reach + latest)
     p = _predicted(stimulus, transfer, first, frames, lag, rate)
-    return int(np.argmax(scipy.signal.oaconvolve(y, p[::-1], mode="valid"))) - reach
+    copies = scipy.signal.oaconvolve(y, p[::-1], mode="valid") / (np.sum(p**2) + 1e-30)
+    at = int(np.argmax(copies))
+    return at - reach, float(copies[at])
 
 
-def _slipped(seconds, change):
-    samples = abs(round(float(change)))
+def _slipped(seconds, change, about=""):
     return NotAligned(
-        f"{samples} samples were {'lost' if change < 0 else 'repeated'} at {seconds:.2f} s: the "
-        "driver could not keep up; take it again with a larger block size and nothing else "
-        "running"
+        f"{about}{abs(float(change)):.0f} samples were {'lost' if change < 0 else 'repeated'} at "
+        f"{seconds:.2f} s: the driver could not keep up; take it again with a larger block size "
+        "and nothing else running"
     )
 
 
