@@ -1,4 +1,6 @@
+import datetime
 import functools
+import json
 import re
 import time
 
@@ -8,8 +10,11 @@ import scipy.fft
 import scipy.ndimage
 import scipy.signal
 
-from profiler.capture.alignment import align, apply
-from profiler.errors import NotAligned, Silent
+from profiler import wav
+from profiler.capture.alignment import Alignment, align, apply, load_aligned
+from profiler.capture.calibration import LatencyCalibration, conditions, store
+from profiler.capture.take import take
+from profiler.errors import CaptureError, NotAligned, Silent
 from profiler.rig.connect import connect
 from profiler.rig.rig import load_rig
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal
@@ -95,7 +100,6 @@ def test_a_shipped_rig_is_aligned_by_its_loopback_and_by_its_excess_phase(rig_na
         for errors, reference in ((by_loop, loop), (by_phase, None)):
             alignment = align(plan, stimulus, response, loopback=reference)
             errors.append(alignment.delay_samples - truth["round_trip_samples"])
-            # tweed's own chain of stages inverts no more than wire does
             assert alignment.polarity == truth["polarity"]
     assert np.max(np.abs(by_loop)) < 0.01
     assert np.max(np.abs(by_phase)) <= 0.1
@@ -296,3 +300,84 @@ def test_the_standard_take_is_aligned_within_five_seconds():
     begun = time.process_time()
     apply(plan, align(plan, stimulus, response, loopback=response), stimulus, response)
     assert time.process_time() - begun < 5.0
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A capture of the shipped wire, which has no loopback channel here."""
+    monkeypatch.setenv("AMPSCOPE_HOME", str(tmp_path / "home"))
+    rig = load_rig("wire")
+    interface = rig.interface.model_copy(
+        update={"loopback_channel": None, "round_trip_samples": 321.4}
+    )
+    rig = rig.model_copy(update={"interface": interface})
+    plan = load_signal("latency").plan(RATE)
+    return take(rig, plan, tmp_path / "capture", connect(rig))
+
+
+def calibrated(rig, round_trip_samples):
+    """As `ampscope calibrate latency` would have stored it."""
+    store(
+        rig,
+        LatencyCalibration(
+            conditions=conditions(rig),
+            round_trip_samples=round_trip_samples,
+            spread_samples=0.0,
+            repeats=3,
+            polarity=1,
+            created_utc=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+        ),
+    )
+
+
+def test_a_capture_is_loaded_aligned_and_its_alignment_kept(folder):
+    capture = load_aligned(folder)
+    assert capture.alignment.delay_samples == pytest.approx(321.4, abs=0.1)
+    assert Alignment.load_json(folder.alignment_path) == capture.alignment
+    keys = set(json.loads(folder.alignment_path.read_text()))
+    assert keys == {
+        "schema",
+        "delay_samples",
+        "sigma_samples",
+        "polarity",
+        "reference",
+        "drift_ppm",
+        "markers",
+    }
+
+
+def test_a_kept_alignment_is_not_measured_again(folder):
+    kept = load_aligned(folder).alignment.model_copy(update={"delay_samples": 300.0})
+    kept.save(folder.alignment_path)
+    assert load_aligned(folder).alignment.delay_samples == 300.0
+
+
+def test_a_damaged_alignment_is_measured_again(folder):
+    whole = load_aligned(folder).alignment
+    folder.alignment_path.write_text("{")
+    assert load_aligned(folder).alignment == whole
+
+
+def test_a_calibration_made_since_is_used(folder):
+    assert load_aligned(folder).alignment.reference == "excess-phase"
+    calibrated(folder.record().rig, 321.41)
+    alignment = load_aligned(folder).alignment
+    assert (alignment.reference, alignment.delay_samples) == ("calibration", 321.41)
+
+
+def test_a_capture_whose_audio_has_changed_is_refused(folder):
+    load_aligned(folder)
+    response, _ = wav.read(folder.response_path)
+    wav.write(folder.response_path, response * 0.5, RATE)
+    with pytest.raises(CaptureError, match="has changed since it was recorded"):
+        load_aligned(folder)
+
+
+def test_the_loopback_channel_of_a_capture_is_what_it_is_aligned_by(tmp_path):
+    rig = load_rig("drive")
+    interface = rig.interface.model_copy(update={"loopback_channel": 2})
+    rig = rig.model_copy(update={"interface": interface})
+    folder = take(rig, load_signal("latency").plan(RATE), tmp_path / "capture", connect(rig))
+    alignment = load_aligned(folder).alignment
+    assert alignment.reference == "loopback"
+    assert alignment.delay_samples == pytest.approx(interface.round_trip_samples, abs=1e-3)

@@ -57,7 +57,7 @@ def test_a_block_anywhere_in_the_programme_is_refused_with_its_place_and_size(ri
     plan, stimulus, response = take(rig_name)
     markers = list(plan.of_kind("marker"))
     rng = np.random.default_rng(4)
-    for _ in range(30):
+    for _ in range(16):
         frames = int(rng.choice([64, 109, 128, 256, 1024, 1091, 4096]))
         at = int(rng.integers(markers[0].start, markers[-1].stop - 4800 - frames))
         noise = 10 ** (rng.uniform(-100, -45) / 20) * rng.standard_normal(len(response))
@@ -106,7 +106,7 @@ def test_a_block_in_a_programme_without_markers_is_refused():
 def test_a_whole_take_is_never_refused(rig_name, signal):
     plan, stimulus, response = take(rig_name, signal)
     rng = np.random.default_rng(6)
-    for noise_dbfs in (-100.0, -70.0, -45.0, -40.0):
+    for noise_dbfs in (-100.0, -40.0):
         for polarity in (1, -1):
             noise = 10 ** (noise_dbfs / 20) * rng.standard_normal(len(response))
             assert align(plan, stimulus, polarity * response + noise).polarity == polarity
