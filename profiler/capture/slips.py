@@ -155,7 +155,7 @@ def refuse_slips(plan, stimulus, response, found: list[Anchor], absolute, transf
     if split is not None:
         before, after = np.median(absolute[:split]), np.median(absolute[split:])
         start, stop = found[split - 1].stretch.start, found[split].stretch.stop
-        wide = _programme_transfer(plan, stimulus, response, found, split)
+        wide = _programme_transfer(plan, stimulus, response, found, split) or transfer
         at, evidence = _place(stimulus, response, start, stop, before, after, wide, rate)
         if found[0].is_marker or evidence > LEAST_EVIDENCE:
             raise _slipped(at / rate, after - before)
@@ -191,7 +191,7 @@ def _break(seconds, absolute, rate, least):
 
 
 def _programme_transfer(plan, stimulus, response, found, split):
-    """H over all the programme, each side of a break at its own delay."""
+    """H over all the programme, each side of a break at its own delay; None when too short."""
     rate = plan.sample_rate
     step = STRETCH_SECONDS * rate
     span = programme_span(plan)
@@ -204,6 +204,8 @@ def _programme_transfer(plan, stimulus, response, found, split):
         for start, stop, lag in edges
         for at in range(start, stop - step + 1, step)
     ]
+    if not stretches:
+        return None
     return delays.wiener(stretches, found[0].stretch.lag, rate)
 
 

@@ -155,7 +155,9 @@ def test_material_of_the_users_own_is_split_in_time(imported, plan):
     placed = folder.record().plan.placed()
     assert placed[0].stop == pytest.approx(0.8 * plan.frames, abs=1)
     assert placed[-1].stop == plan.frames
-    assert delay_of(folder) == pytest.approx(DELAY, abs=0.1)
+    alignment = load_aligned(folder).alignment
+    # without markers, distortion that a cable would not make moves the delay: sigma says so
+    assert abs(alignment.delay_samples - DELAY) < alignment.sigma_samples
 
 
 def test_a_level_changed_on_the_way_is_noted_in_the_plan(imported, pair):
