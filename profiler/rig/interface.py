@@ -45,6 +45,10 @@ class StreamReport:
 
 OnBlock = Callable[[Block], None]
 
+# Looks at a block as it comes in, `(frames, channels)` and its first frame, in the driver's own
+# thread: what it returns ends the take, and the fade begins in the same callback.
+Watch = Callable[[np.ndarray, int], Exception | None]
+
 
 class Interface(Protocol):
     """An open way to a device."""
@@ -53,12 +57,17 @@ class Interface(Protocol):
     channels: int  # recorded: 1, or 2 with a loopback channel
 
     def play_record(
-        self, stimulus: Iterable[np.ndarray], frames: int, on_block: OnBlock
+        self,
+        stimulus: Iterable[np.ndarray],
+        frames: int,
+        on_block: OnBlock,
+        watch: Watch | None = None,
     ) -> StreamReport:
         """Play `frames` samples from mono blocks and hand over what comes back.
 
         `on_block` is called in order, never from the driver's own thread, and may
-        take its time.
+        take its time. `watch` is called in the driver's thread and may not: when it returns an
+        error, the sound is faded out at once and the error is raised.
 
         Raises
         ------

@@ -84,8 +84,7 @@ def _lines(identity, name):
         lines[lowest:] = np.exp(2j * np.pi * rng.random(highest - lowest + 1))
         peak = max(np.max(np.abs(_waveform(lines, n))) for n in lengths)
         if peak < best_peak:  # every draw has the same power
-            lengths = [round(MARKER_CODE_SECONDS * rate) for rate in PEAK_RATES]
-    best, best_peak = lines, peak
+            best, best_peak = lines, peak
     best /= best_peak
     best.setflags(write=False)
     return best

@@ -33,6 +33,10 @@ SAMPLE_RATES = (44_100, 48_000, 88_200, 96_000, 192_000)
 MARKER_CODE_SECONDS = 0.2
 MARKER_GAP_SECONDS = 0.05
 
+REFERENCE_SECONDS = 1.0
+PROBE_TONE_SECONDS = 0.3
+PROBE_GAP_SECONDS = 0.1  # of silence before and after the tone of a probe
+
 Seconds = Annotated[float, Field(gt=0.0, le=36_000.0)]
 Frequency = Annotated[float, Field(gt=0.0, le=96_000.0)]
 
@@ -76,6 +80,31 @@ class Sine(_Lasting):
 
     kind: Literal["sine"]
     frequency: Frequency = Field(default=440.0, description="in Hz")
+
+
+class Reference(_Segment):
+    """A tone of one second and known level: is the calibration still true?"""
+
+    kind: Literal["reference"]
+    frequency: Frequency = Field(default=1000.0, description="in Hz")
+
+    @property
+    def duration(self) -> float:
+        return REFERENCE_SECONDS
+
+
+class Probe(_Segment):
+    """A short tone that a take repeats, each time the same: does the device stay as it is?
+
+    Silence, the tone, silence; it is measured when what sounded before has settled.
+    """
+
+    kind: Literal["probe"]
+    frequency: Frequency = Field(default=1000.0, description="in Hz")
+
+    @property
+    def duration(self) -> float:
+        return PROBE_TONE_SECONDS + 2 * PROBE_GAP_SECONDS
 
 
 class Burst(_Segment):
@@ -176,7 +205,18 @@ class File(_Lasting):
 
 
 Segment = Annotated[
-    Silence | Marker | Sine | Burst | Sweep | Staircase | Multisine | Noise | Guitar | File,
+    Silence
+    | Marker
+    | Sine
+    | Reference
+    | Probe
+    | Burst
+    | Sweep
+    | Staircase
+    | Multisine
+    | Noise
+    | Guitar
+    | File,
     Field(discriminator="kind"),
 ]
 

@@ -17,7 +17,7 @@ from profiler.stimulus.noise import noise
 from profiler.stimulus.plan import File, Segment, SignalPlan
 from profiler.stimulus.shaping import frames, scaled_to_peak, with_fades
 from profiler.stimulus.sweep import sweep
-from profiler.stimulus.tones import burst, sine, staircase
+from profiler.stimulus.tones import burst, probe, sine, staircase
 from profiler.units import db_to_amplitude
 
 FILE_FADE_SECONDS = 0.005  # a passage cut out of a recording would click
@@ -53,8 +53,10 @@ def _samples(segment: Segment, plan: SignalPlan):
     match segment.kind:
         case "marker":
             return marker(segment, plan.identity, rate)
-        case "sine":
+        case "sine" | "reference":
             return sine(segment, rate)
+        case "probe":
+            return probe(segment, rate)
         case "burst":
             return burst(segment, rate)
         case "sweep":

@@ -1,6 +1,6 @@
-"""Steady tones: the sine, the burst that shows settling, the staircase of levels.
+"""Steady tones: the sine, the probe that comes again, the burst that shows settling, the staircase.
 
-All of them are phase-true: they begin with a rising zero crossing, so a burst needs no
+The last two are phase-true: they begin with a rising zero crossing, so a burst needs no
 fade at its edges (a fade would be measured as settling) and a staircase changes its level
 without a step in the waveform.
 
@@ -14,17 +14,27 @@ import math
 
 import numpy as np
 
-from profiler.stimulus.plan import Burst, Sine, Staircase
+from profiler.stimulus.plan import PROBE_GAP_SECONDS, Burst, Probe, Reference, Sine, Staircase
 from profiler.stimulus.shaping import frames, with_fades
 from profiler.units import db_to_amplitude
 
 SINE_FADE_SECONDS = 0.005  # long against a period of the hearing's best range, short to wait for
 
 
-def sine(segment: Sine, sample_rate: int):
+def sine(segment: Sine | Reference, sample_rate: int):
     """A steady tone, `(n,)` float64, with 5 ms of raised-cosine fade at both ends."""
     tone = np.sin(2 * np.pi * _periods(frames(segment, sample_rate), segment, sample_rate))
     return db_to_amplitude(segment.level_dbfs) * with_fades(tone, sample_rate, SINE_FADE_SECONDS)
+
+
+def probe(segment: Probe, sample_rate: int):
+    """Silence, a tone with 5 ms of fade at both ends, silence; `(n,)` float64."""
+    signal = np.zeros(frames(segment, sample_rate))
+    gap = round(PROBE_GAP_SECONDS * sample_rate)
+    n = len(signal) - 2 * gap
+    tone = np.sin(2 * np.pi * _periods(n, segment, sample_rate))
+    signal[gap : gap + n] = with_fades(tone, sample_rate, SINE_FADE_SECONDS)
+    return db_to_amplitude(segment.level_dbfs) * signal
 
 
 def burst(segment: Burst, sample_rate: int):

@@ -63,4 +63,4 @@ def test_other_names_and_other_stimuli_do_not_resemble_it():
 
 def test_has_a_crest_that_spares_the_headroom():
     played = marker(head(), IDENTITY, 48_000)[: round(0.2 * 48_000)]
-    assert np.max(np.abs(played)) / np.sqrt(np.mean(played**2)) < 4.5  # 13 dB
+    assert np.max(np.abs(played)) / np.sqrt(np.mean(played**2)) < 4.0  # 12 dB: the best of 24 draws

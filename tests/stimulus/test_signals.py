@@ -10,7 +10,7 @@ from profiler.definitions import shipped_folder
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal
 from profiler.stimulus.synthesis import render
 
-SHIPPED = ("a440", "latency", "levels", "quick", "standard", "sweep")
+SHIPPED = ("a440", "check", "latency", "levels", "quick", "standard", "sweep")
 CAPTURES = ("standard", "quick")
 
 
@@ -50,7 +50,7 @@ def test_every_signal_renders_up_to_its_level_and_not_above(name):
 
 @pytest.mark.parametrize(
     ("name", "seconds", "tolerance"),
-    [("standard", 110.0, 5.0), ("quick", 40.0, 4.0), ("a440", 3.0, 0.0)],
+    [("standard", 115.0, 1.0), ("quick", 49.0, 1.0), ("check", 20.0, 1.0), ("a440", 3.0, 0.0)],
 )
 def test_lengths_are_as_promised(name, seconds, tolerance):
     assert plan_of(name).seconds == pytest.approx(seconds, abs=tolerance)
@@ -79,7 +79,8 @@ def test_the_mixture_reaches_full_scale_and_goes_down_as_far_as_was_found_best(n
 def test_every_part_of_a_capture_is_there(name):
     plan = plan_of(name)
     kinds = [segment.kind for segment in plan.segments]
-    assert kinds[:5] == ["silence", "marker", "silence", "marker", "sweep"]
+    assert kinds[:7] == ["silence", "marker", "silence", "marker", "probe", "reference", "marker"]
+    assert [kinds.count(kind) for kind in ("sweep", "staircase", "reference")] == [1, 1, 1]
     assert kinds[-2:] == ["marker", "silence"]
     levels = [p.segment.level_dbfs for p in plan.of_kind("burst")]
     assert len(levels) == 3
@@ -93,6 +94,19 @@ def test_every_part_of_a_capture_is_there(name):
 def test_the_replicate_is_the_same_samples(name):
     first, again = (stimulus_of(name)[p.slice] for p in plan_of(name).used_for("validate"))
     assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize("name", [*CAPTURES, "check"])
+def test_the_probes_are_the_same_samples_from_the_first_seconds_to_the_last(name):
+    plan = plan_of(name)
+    probes = list(plan.of_kind("probe"))
+    assert len(probes) >= 4
+    assert all(
+        np.array_equal(stimulus_of(name)[p.slice], stimulus_of(name)[probes[0].slice])
+        for p in probes
+    )
+    assert probes[0].start < 3 * plan.sample_rate
+    assert plan.frames - probes[-1].stop < 3 * plan.sample_rate
 
 
 @pytest.mark.parametrize("name", CAPTURES)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from profiler.stimulus.plan import SAMPLE_RATES, Burst, Sine, Staircase
-from profiler.stimulus.tones import burst, sine, staircase
+from profiler.stimulus.plan import SAMPLE_RATES, Burst, Probe, Sine, Staircase
+from profiler.stimulus.tones import burst, probe, sine, staircase
 
 
 def a_burst(**changes):
@@ -20,6 +20,19 @@ def test_a_sine_has_its_frequency_and_its_peak(sample_rate):
     np.testing.assert_allclose(tone[middle], expected[middle], atol=1e-12)
     assert tone[0] == 0.0
     assert abs(tone[-1]) < 1e-4
+
+
+@pytest.mark.parametrize("sample_rate", SAMPLE_RATES)
+def test_a_probe_is_a_tone_of_its_level_between_two_silences(sample_rate):
+    segment = Probe(kind="probe", name="p", use="analyse", level_dbfs=-20.0)
+    signal = probe(segment, sample_rate)
+    gap = sample_rate // 10
+    assert len(signal) == 5 * gap
+    assert not signal[:gap].any()
+    assert not signal[-gap:].any()
+    # 1 kHz: whole periods in the middle, so the power is exact
+    middle = signal[gap * 3 // 2 : gap * 7 // 2]
+    assert np.sqrt(2 * np.mean(middle**2)) == pytest.approx(0.1, rel=1e-9)
 
 
 @pytest.mark.parametrize("sample_rate", SAMPLE_RATES)
