@@ -8,7 +8,8 @@ ProfilerError
 │   ├── Clipping       the input reached full scale
 │   ├── Silent         nothing came back
 │   ├── NotAligned     no single delay explains the recording
-│   └── NotSettled     the amp was still drifting when the burst ended
+│   ├── NotSettled     the amp was still drifting when the burst ended
+│   └── CheckFailed    a check of the take found what spoils it
 ├── SafetyStop         the sound could hurt an amp or ears, so none was made
 ├── TrainingError      the network cannot be trained on this material
 └── ExportError        a model file cannot be written, or cannot be read back
@@ -61,6 +62,12 @@ class NotAligned(CaptureError):
 
 class NotSettled(CaptureError):
     """The amp was still drifting when the burst ended."""
+
+    exit_code = 3
+
+
+class CheckFailed(CaptureError):
+    """A check of the take found what spoils it."""
 
     exit_code = 3
 

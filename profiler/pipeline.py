@@ -1,6 +1,7 @@
 """The stages of `ampscope profile`, in order, each skipped when its result stands.
 
     capture   play and record, or import a pair          capture.json, stimulus.wav, response.wav
+    check     is it whole, is it the device              findings.json
     align     delay, polarity, drift                     alignment.json
     measure   settling, rest, noise                      analysis.json
     train     a neural model                             models/<architecture>/
@@ -13,7 +14,7 @@ capture and the options it was trained with, an export by the weights it holds.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ import numpy as np
 
 from profiler.analysis.analysis import Analysis, analyse
 from profiler.capture.alignment import AlignedCapture, load_aligned
+from profiler.capture.checks.verdict import Verdict, refuse_failed, verdict
 from profiler.capture.folder import CaptureFolder
 from profiler.capture.importing import import_pair
 from profiler.capture.take import take
@@ -29,6 +31,7 @@ from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
 from profiler.model.training import TrainedModel, TrainingOptions, finished_model, train
 from profiler.report.page import write_report
+from profiler.rig.faults import FaultName
 from profiler.rig.interface import Interface
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import SignalPlan
@@ -52,6 +55,7 @@ class Profile:
     """What `profile` leaves behind."""
 
     folder: CaptureFolder
+    verdict: Verdict
     capture: AlignedCapture
     analysis: Analysis
     model: TrainedModel
@@ -69,6 +73,7 @@ def profile(
     connect: Callable[[], Interface],
     listener: Listener,
     replace: bool = False,
+    accepted: Collection[FaultName] = (),
 ) -> Profile:
     """From a rig to a verified model: the stages in order.
 
@@ -82,9 +87,13 @@ def profile(
         Opens the interface and confirms the sound; called only when a take is needed.
     replace : bool
         Take anew when the folder holds a capture of another rig or signal.
+    accepted : collection of str
+        Findings of the check that shall not stop the work; written into the capture.
 
     Raises
     ------
+    CheckFailed
+        The take is not whole, or not of the device; nothing was trained.
     ProfilerError
         A stage failed; what the stages before it made stays, and the next run goes on from
         there.
@@ -92,6 +101,7 @@ def profile(
         Ctrl-C. In training the best model so far is exported and verified first.
     """
     folder = _captured(rig, plan, Path(path), connect, listener, replace)
+    checked = _checked(folder, accepted, listener)
     capture = _aligned(folder, listener)
     analysis = _measured(folder, capture, listener)
     model = _trained(folder, [capture], training, listener, replace)
@@ -104,7 +114,9 @@ def profile(
         listener.finished("report", str(write_report(folder)))
     if model.interrupted:
         raise interruption(model, nam_path)
-    return Profile(folder, capture, analysis, model, nam_path, verification, folder.report_path)
+    return Profile(
+        folder, checked, capture, analysis, model, nam_path, verification, folder.report_path
+    )
 
 
 def train_and_export(
@@ -249,6 +261,21 @@ def _difference(record, rig, plan):
     if plan is not None and record.plan != plan.bracketed():
         return f"signal {record.plan.name} (version {record.plan.version}) at another level or rate"
     return None
+
+
+def _checked(folder, accepted, listener):
+    there = folder.findings_path.is_file()
+    if not there:
+        listener.started("check")
+    found = verdict(folder, accepted)
+    refuse_failed(found)
+    listener.finished("check", _checked_words(found), skipped=there)
+    return found
+
+
+def _checked_words(found):
+    seen = [finding.name for finding in found.findings if finding.severity != "note"]
+    return f"passed, but see {', '.join(seen)}" if seen else "passed"
 
 
 def _aligned(folder, listener):

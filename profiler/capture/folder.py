@@ -4,6 +4,7 @@
     stimulus.wav     what was played, 32-bit float, mono
     response.wav     every recorded channel, 32-bit float, raw and unaligned, never edited
     blocks.csv       what the driver said of each block: frame, flags, its clocks
+    findings.json    what the checks found
     alignment.json   delay, polarity, drift
     analysis.json    what was measured
     models/<name>/   trained models
@@ -15,6 +16,7 @@ that was in the folder before stays as it was.
 """
 
 import datetime
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -25,6 +27,7 @@ import profiler
 from profiler import wav
 from profiler.definitions import Record
 from profiler.errors import CaptureError
+from profiler.rig.faults import FaultName
 from profiler.rig.interface import StreamReport
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import SignalPlan
@@ -43,6 +46,7 @@ class CaptureRecord(Record):
     response_sha256: str
     given_delay_samples: float | None = None  # by the user, for an imported pair
     repairs: tuple[str, ...] = ()  # what was mended in an imported pair
+    accepted: tuple[FaultName, ...] = ()  # findings that the user let pass
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class CaptureFolder:
     @property
     def blocks_path(self) -> Path:
         return self.path / "blocks.csv"
+
+    @property
+    def findings_path(self) -> Path:
+        return self.path / "findings.json"
 
     @property
     def alignment_path(self) -> Path:
@@ -125,6 +133,13 @@ class CaptureFolder:
         """
         return CaptureRecord.load_json(self.record_path)
 
+    def accept(self, names: Collection[FaultName]) -> None:
+        """Write into the capture that findings of these names do not stop the work."""
+        record = self.record()
+        new = tuple(sorted({*record.accepted, *names}))
+        if new != record.accepted:
+            record.model_copy(update={"accepted": new}).save(self.record_path)
+
     def forget(self) -> None:
         """Take away a capture and what was made from it, its record first; models stay."""
         for path in (
@@ -132,6 +147,7 @@ class CaptureFolder:
             self.response_path,
             self.stimulus_path,
             self.blocks_path,
+            self.findings_path,
             self.alignment_path,
             self.analysis_path,
             self.report_path,

@@ -25,6 +25,7 @@ COMMANDS = {
     "calibrate": ("calibrate", "Measure the interface with a loop cable."),
     "capture": ("capture", "Play a stimulus through a rig and record the response."),
     "import": ("importing", "Make a capture of a pair recorded elsewhere."),
+    "check": ("check", "Is a take whole, is it the device, and what spoilt it?"),
     "settle": ("settle", "How long after a tone starts or stops does the amp settle?"),
     "train": ("train", "Train a neural model of a captured device."),
     "verify": ("verify", "Compare an exported model with the device."),

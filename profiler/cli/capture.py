@@ -6,6 +6,7 @@ import click
 
 from profiler import wav
 from profiler.cli import console, options
+from profiler.cli.check import show_findings
 from profiler.stimulus.plan import plan_path
 
 
@@ -14,12 +15,13 @@ from profiler.stimulus.plan import plan_path
 @options.signal
 @options.folder
 @options.level
+@options.accept
 @options.yes
 @options.no_input
 @options.dry_run
 @options.json_output
-def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json):
-    """Play a stimulus through RIG, record the response, and align it."""
+def command(rig_name, signal_name, output, level, accepted, yes, no_input, dry_run, as_json):
+    """Play a stimulus through RIG, record the response, check it, and align it."""
     from profiler.capture.safety import announce
     from profiler.rig.rig import load_rig
 
@@ -30,16 +32,28 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
     if dry_run:
         rehearse(plan, announce(rig, plan), output)
         return
-    show_capture(play(rig, plan, output, yes=yes, no_input=no_input), as_json)
+    show_capture(play(rig, plan, output, yes=yes, no_input=no_input), accepted, as_json)
 
 
-def show_capture(folder, as_json):
-    """Align a capture, and show where it is and how it lies."""
+def show_capture(folder, accepted, as_json):
+    """Check and align a capture, and show where it is and how it lies.
+
+    Exits with 3, after all that was found was shown, when a finding stops the work.
+    """
     from profiler.capture.alignment import load_aligned
+    from profiler.capture.checks.verdict import verdict
 
     repairs = folder.record().repairs
     for repair in repairs:
         console.talk(f"repaired: {repair}")
+    found = verdict(folder, accepted)
+    if not found.passed:
+        if as_json:
+            console.show_json(found.findings_only())
+        else:
+            console.show_facts((("capture", str(folder.path)),))
+            show_findings(found)
+        raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
     alignment = load_aligned(folder).alignment
     if as_json:
         console.show_json(
@@ -47,6 +61,7 @@ def show_capture(folder, as_json):
                 "schema": "ampscope.captured/1",
                 "folder": str(folder.path),
                 "repairs": list(repairs),
+                "check": found.findings_only().model_dump(mode="json"),
                 "alignment": alignment.model_dump(mode="json"),
             }
         )
@@ -58,6 +73,7 @@ def show_capture(folder, as_json):
             ("polarity", polarity_words(alignment)),
         )
     )
+    show_findings(found)
 
 
 def play(rig, plan, output, *, yes, no_input):

@@ -88,6 +88,13 @@ def confirm_sound(announcement: Announcement, *, yes: bool, no_input: bool) -> N
         raise SafetyStop("no sound was made, as answered")
 
 
+def show_finding(severity: str, colour: str, name: str, seen: str, action: str) -> None:
+    """A finding: how grave and its name, what was seen, what to do."""
+    stdout.print(f"[{colour}]{severity:<4}[/]  [bold]{_plain(name)}[/]", soft_wrap=True)
+    stdout.print(f"      {_plain(seen)}", soft_wrap=True)
+    stdout.print(f"      → {_plain(action)}", soft_wrap=True)
+
+
 class StageProgress:
     """Progress of named stages: a live screen on a terminal, plain lines elsewhere."""
 

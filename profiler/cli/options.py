@@ -1,10 +1,12 @@
 """Options that several commands share, each written once."""
 
+import typing
 from pathlib import Path
 
 import click
 
 from profiler.errors import SafetyStop
+from profiler.rig.faults import FaultName
 from profiler.stimulus.plan import SignalPlan, load_signal
 from profiler.units import Level, parse_level
 
@@ -24,6 +26,14 @@ signal = click.option(
     default="standard",
     show_default=True,
     help="Stimulus: a name from `ampscope signal list`, or a TOML file.",
+)
+accept = click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="NAME",
+    type=click.Choice(typing.get_args(FaultName)),
+    help="Go on in spite of this finding; the capture says so for ever. May be repeated.",
 )
 _TRAINING = (
     click.option(

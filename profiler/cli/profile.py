@@ -14,12 +14,13 @@ from profiler.cli.capture import alignment_words, default_folder, polarity_words
 @options.folder
 @options.level
 @options.training
+@options.accept
 @options.yes
 @options.no_input
 @options.dry_run
 @options.json_output
-def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json, **training):
-    """From a rig to a playable model: capture, align, measure, train, export, verify, report.
+def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json, **chosen):
+    """From a rig to a playable model: capture, check, measure, train, export, verify, report.
 
     The same command again goes on where the last one stopped.
     """
@@ -28,6 +29,7 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
     from profiler.rig.connect import connect
     from profiler.rig.rig import load_rig
 
+    accepted = chosen.pop("accepted")
     rig = load_rig(rig_name)
     output = output or default_folder(rig)
     if rig.interface.driver == "file":
@@ -52,11 +54,15 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
             rig,
             plan,
             Path(output),
-            options.training_options(training),
+            options.training_options(chosen),
             connect=confirmed,
             listener=progress,
             replace=yes,
+            accepted=accepted,
         )
+    for finding in result.verdict.findings:
+        if finding.severity != "note":
+            console.warn(f"{finding.name}: {finding.sentence()}")
     for warning in result.analysis.warnings:
         console.warn(warning)
     facts = _facts(result)
@@ -67,6 +73,7 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
                 "folder": str(result.folder.path),
                 "nam": str(result.nam_path),
                 "report": str(result.report_path),
+                "check": result.verdict.findings_only().model_dump(mode="json"),
                 "alignment": result.capture.alignment.model_dump(mode="json"),
                 "analysis": result.analysis.model_dump(mode="json"),
                 "verification": result.verification.model_dump(mode="json"),
