@@ -18,7 +18,6 @@ is allowed for, so silence is judged only after that time, and a level of the re
 against everything that may have caused it.
 """
 
-import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -40,16 +39,16 @@ CLIPPED_SAMPLES = 3
 CLIPPED_TICKS, OF_TICKS = 6, 12
 LOWEST_RAIL = 0.01  # -40 dBFS: below it equal samples are a coarse converter's steps
 
-# Feedback: in silence the return climbs, and climbs on. Noise and dying tails do not.
-CLIMB_DB = 10.0
-CLIMBING_WINDOWS = 3
-CLIMB_STEP_DB = 0.3
-LOWEST_CLIMB_DBFS = -60.0
+# Feedback: silence plays, and the return neither is as quiet as it was nor dies away.
+SETTLED_WINDOWS = 3  # of silence, over which a tail is seen to fall and an offset to stay
+RISE_DB = 10.0
+FALL_DB = 0.5
+LOWEST_FEEDBACK_DBFS = -50.0
 
-# An offset of the return in silence; what an AC-coupled input still owes a loud passage has had
-# `LONGEST_ROUND_TRIP` to fade.
+# An offset of the return while silence plays. What an AC-coupled input still owes a loud passage
+# has faded by then, or is fading.
 LARGEST_OFFSET_DBFS = -50.0
-OFFSET_WINDOWS = 2
+STEADY_WITHIN = 0.1  # of itself
 
 # Loss of return: less than the same level gave before, for so long.
 LOSS_DB = 20.0
@@ -90,8 +89,8 @@ class Watchdog:
         self._rails = [LOWEST_RAIL, LOWEST_RAIL]  # the highest and the lowest sample, as peaks
         self._at_rail = self._over = 0  # samples of the tick
         self._clipped: deque[bool] = deque(maxlen=OF_TICKS)
-        self._silent_levels: list[float] = []  # of the windows of this silence
-        self._offset_windows = 0
+        self._quietest = math.inf  # level of any window of silence so far
+        self._settled: deque[tuple[float, float]] = deque(maxlen=SETTLED_WINDOWS)  # level, offset
         self._lost_windows = 0
         self._heard: deque[tuple[int, int, float]] = (
             deque()
@@ -145,14 +144,14 @@ class Watchdog:
 
     def _look_for_rails(self, piece):
         """Count samples at full scale, and runs of three at the highest level ever seen."""
-        for rail, extreme in enumerate((np.max(piece), -np.min(piece))):
-            if extreme < self._rails[rail]:
-                continue
-            self._rails[rail] = extreme
-            at_rail = piece == (extreme if rail == 0 else -extreme)
-            self._at_rail += int(np.count_nonzero(at_rail[2:] & at_rail[1:-1] & at_rail[:-2]))
-            if extreme >= FULL_SCALE:
-                self._over += int(np.count_nonzero(np.abs(piece) >= FULL_SCALE))
+        extremes = float(np.max(piece)), -float(np.min(piece))
+        if max(extremes) >= FULL_SCALE:
+            self._over += int(np.count_nonzero(np.abs(piece) >= FULL_SCALE))
+        for rail, extreme in enumerate(extremes):
+            if extreme >= self._rails[rail]:
+                self._rails[rail] = extreme
+                equal = piece == (extreme if rail == 0 else -extreme)
+                self._at_rail += int(np.count_nonzero(equal[2:] & equal[1:-1] & equal[:-2]))
 
     def _end_of_tick(self):
         self._clipped.append(self._at_rail > 0 or self._over >= CLIPPED_SAMPLES)
@@ -176,28 +175,27 @@ class Watchdog:
         self._returned_power[now] = power
         if not self._sent_power[max(now - self._past, 0) : now + 1].any():
             return self._look_at_silence(max(float(power_to_db(power)), LOWEST_LEVEL_DBFS), offset)
-        self._silent_levels.clear()
-        self._offset_windows = 0
+        self._settled.clear()
         return self._look_for_loss(now)
 
     def _look_at_silence(self, level, offset):
-        levels = self._silent_levels
-        levels.append(level)
-        offset_dbfs = float(amplitude_to_db(offset))
-        self._offset_windows = self._offset_windows + 1 if offset_dbfs > LARGEST_OFFSET_DBFS else 0
-        climbing = len(levels) >= CLIMBING_WINDOWS and all(
-            later - earlier > CLIMB_STEP_DB
-            for earlier, later in itertools.pairwise(levels[-CLIMBING_WINDOWS:])
-        )
-        climb = level - min(levels)
-        if climbing and climb > CLIMB_DB and level > LOWEST_CLIMB_DBFS:
+        self._quietest = min(self._quietest, level)
+        self._settled.append((level, offset))
+        if len(self._settled) < SETTLED_WINDOWS:
+            return None
+        rise = level - self._quietest
+        lasts = level > self._settled[0][0] - FALL_DB
+        if lasts and rise > RISE_DB and level > LOWEST_FEEDBACK_DBFS:
             return self._stop(
-                f"the return rises while silence plays, by {climb:.0f} dB to {level:.1f} dBFS RMS: "
-                "feedback",
-                "switch direct monitoring off, mute the send in the monitor mix and turn the "
-                "monitors down",
+                f"the return is at {level:.1f} dBFS RMS while silence plays, {rise:.0f} dB above "
+                "its quietest, and does not die away: feedback",
+                "switch direct monitoring off, mute the return in the mix that feeds the send, and "
+                "turn the monitors down",
             )
-        if self._offset_windows >= OFFSET_WINDOWS:
+        offsets = [offset for _, offset in self._settled]
+        offset_dbfs = float(amplitude_to_db(offset))
+        steady = max(offsets) - min(offsets) < STEADY_WITHIN * abs(offset)
+        if steady and offset_dbfs > LARGEST_OFFSET_DBFS:
             return self._stop(
                 f"the return has an offset of {offset_dbfs:.1f} dBFS while silence plays",
                 "switch phantom power (48 V) off, and see that the input is set to line",
