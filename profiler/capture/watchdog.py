@@ -21,11 +21,12 @@ against everything that may have caused it.
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 
 from profiler.errors import SafetyStop
-from profiler.stimulus.plan import SignalPlan
+from profiler.stimulus.plan import Placed
 from profiler.units import amplitude_to_db, power_to_db
 
 TICK_SECONDS = 0.010
@@ -63,16 +64,31 @@ LOWEST_JUDGED_DB = -35.0  # re the plan's peak: below it gates close and noise i
 LOWEST_LEVEL_DBFS = -120.0
 
 
+class Played(Protocol):
+    """What must be known of a stimulus: a `SignalPlan` knows it."""
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def frames(self) -> int: ...
+
+    @property
+    def peak_dbfs(self) -> float: ...
+
+    def of_kind(self, *kinds: str) -> Iterator[Placed]: ...
+
+
 class Watchdog:
-    """Watches one take of a plan, from its first frame; see the module.
+    """Watches one take, from its first frame to its last; see the module.
 
     Parameters
     ----------
-    plan : SignalPlan
-        What is played, every sample of it.
+    plan : SignalPlan or another that is played
+        Every sample of it.
     """
 
-    def __init__(self, plan: SignalPlan):
+    def __init__(self, plan: Played):
         self._plan = plan
         self._tick = round(TICK_SECONDS * plan.sample_rate)
         self._window = TICKS_PER_WINDOW * self._tick
