@@ -42,7 +42,6 @@ from profiler.stimulus.plan import (
     SignalPlan,
     Sine,
     Staircase,
-    Sweep,
 )
 from profiler.stimulus.tones import burst_edges
 from profiler.units import amplitude_to_db, db_to_amplitude, rms_dbfs
@@ -55,10 +54,13 @@ HIGHEST_HARMONIC = 10
 BAND_RATIO = 0.45  # of the sample rate: where a converter's own band ends
 QUIET_HEAD_SECONDS = 0.1  # of a silence: what sounded before still rings
 QUIET_TAIL_SECONDS = 0.005  # what follows rings ahead in the converters
-BINS_AN_OCTAVE = 24  # of the frequency response
+BINS_AN_OCTAVE = 48  # of the frequency response
+DB_PER_NEPER = 20 / math.log(10)
 EDGE_DB = -3.0  # where the band is said to end
-RESPONSE_HZ = (31.5, 63.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 12_500.0)
-RESPONSE_HZ += (16_000.0, 18_000.0, 20_000.0, 21_000.0)
+RESPONSE_HZ = (31.5, 63, 125, 250, 500, 1000, 2000, 4000, 8000, 12_500, 16_000, 18_000, 20_000)
+LEVELS_HZ = 1000
+WORD_BITS = (8, 12, 14, 16, 18, 20, 24)
+PIECE_SECONDS = 0.05  # of a tone, to follow its gain
 MIDDLE_HZ = (500.0, 5000.0)  # to which a response is referred
 FINGERPRINT_HZ = (1000.0, 80.0)  # tones of the signal `loop`
 
@@ -73,9 +75,31 @@ class Tone:
     frequency: float
     level_dbfs: float
     gain_db: float  # of the fundamental
-    harmonics: tuple[float, ...]  # amplitudes of 2, 3, ... re the fundamental
-    thd: float  # their RMS sum without what noise adds to it
-    noise_rms: float  # of what does not repeat with the tone; NaN in too short a tone
+    thd: float  # without what noise adds to it
+    thd_floor: float  # what noise adds
+    noise_rms: float  # of what does not repeat with the tone
+
+
+@dataclass(frozen=True)
+class GainTrack:
+    """Gain of the steady tones over the take; arrays are `(m,)`, in the order of time."""
+
+    frames: np.ndarray  # of the stimulus, the middle of a piece of a tone
+    frequencies: np.ndarray
+    gain_db: np.ndarray
+    sigma_db: np.ndarray  # what noise makes of it
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The settled part of a tone: `count` times `period` samples from `start`."""
+
+    placed: Placed
+    level_dbfs: float
+    start: int
+    count: int
+    period: int  # samples in which the tone and the sampling both repeat
+    line: int  # of the tone in a spectrum of that period
 
 
 @dataclass(frozen=True)
@@ -113,12 +137,27 @@ class LoopTake:
     @functools.cached_property
     def tones(self) -> tuple[Tone, ...]:
         """Every steady tone whose period fits the sample rate, in the order of the take."""
-        return tuple(
-            tone
-            for placed in self.plan.placed()
-            for window in _tone_windows(placed, self.plan)
-            if (tone := self._measured(placed, *window)) is not None
-        )
+        return tuple(self._measured(window) for window in self._windows)
+
+    @functools.cached_property
+    def gain_track(self) -> GainTrack:
+        """The gain of every tone in pieces of 50 ms."""
+        rate = self.plan.sample_rate
+        rows = []
+        for window, tone in zip(self._windows, self.tones, strict=True):
+            count = min(math.ceil(PIECE_SECONDS * rate / window.period), window.count)
+            frames, pieces = count * window.period, window.count // count
+            read = self._recorded(window.start, window.start + pieces * frames)
+            mean = np.mean(read.reshape(pieces, count, window.period), axis=1)
+            lines = np.abs(scipy.fft.rfft(mean, axis=1)[:, window.line]) * 2 / window.period
+            gains = amplitude_to_db(np.maximum(lines, 1e-12)) - tone.level_dbfs
+            amplitude = db_to_amplitude(tone.level_dbfs + tone.gain_db)
+            sigma = DB_PER_NEPER * tone.noise_rms * math.sqrt(2 / frames) / amplitude
+            rows += [
+                (window.start + (k + 0.5) * frames, tone.frequency, gain, sigma)
+                for k, gain in enumerate(gains)
+            ]
+        return GainTrack(*(np.array(rows).reshape(-1, 4).T))
 
     @functools.cached_property
     def sweeps(self) -> tuple[SweepGain, ...]:
@@ -142,39 +181,56 @@ class LoopTake:
         """What answers the samples `start:stop` of the stimulus."""
         return delays.piece(self.recorded, start + self.lag, max(stop - start, 0))
 
-    def _measured(self, placed, start, stop, level_dbfs):
-        """The tone between two samples of the stimulus; None if no whole period fits."""
-        rate, frequency = self.plan.sample_rate, placed.segment.frequency
-        if frequency != round(frequency):
-            return None
-        common = math.gcd(rate, round(frequency))
-        period, line = rate // common, round(frequency) // common  # of both, in samples and bins
-        start += round((SETTLED_SECONDS + 1 / frequency) * rate)
-        stop -= round(TAIL_SECONDS * rate)
-        count = (stop - start) // period
-        if count < 1:
-            return None
-        periods = self._recorded(start, start + count * period).reshape(count, period)
+    @functools.cached_property
+    def levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Peak and power of what was recorded, `LEVELS_HZ` times a second."""
+        frames = round(self.plan.sample_rate / LEVELS_HZ)
+        count = len(self.recorded) // frames
+        blocks = self.recorded[: count * frames].reshape(count, frames)
+        return np.max(np.abs(blocks), axis=1), np.mean(blocks**2, axis=1)
+
+    @functools.cached_property
+    def _windows(self):
+        """The settled part of every steady tone, in whole periods."""
+        rate = self.plan.sample_rate
+        windows = []
+        for placed in self.plan.placed():
+            for start, stop, level_dbfs in _steady(placed, self.plan):
+                frequency = placed.segment.frequency
+                if frequency != round(frequency):
+                    continue
+                common = math.gcd(rate, round(frequency))
+                period = rate // common
+                start += round((SETTLED_SECONDS + 1 / frequency) * rate)
+                count = (stop - round(TAIL_SECONDS * rate) - start) // period
+                if count > 1:
+                    line = round(frequency) // common
+                    windows.append(_Window(placed, level_dbfs, start, count, period, line))
+        return tuple(windows)
+
+    def _measured(self, window):
+        rate, frequency = self.plan.sample_rate, window.placed.segment.frequency
+        frames = window.count * window.period
+        periods = self._recorded(window.start, window.start + frames)
+        periods = periods.reshape(window.count, window.period)
         mean = np.mean(periods, axis=0)
-        amplitudes = np.abs(scipy.fft.rfft(mean)) * 2 / period
+        amplitudes = np.abs(scipy.fft.rfft(mean)) * 2 / window.period
         highest = min(HIGHEST_HARMONIC, int(BAND_RATIO * rate / frequency))
-        fundamental = max(amplitudes[line], 1e-12)
-        harmonics = amplitudes[2 * line : highest * line + 1 : line] / fundamental
-        noise = math.nan
-        if count > 1:
-            noise = float(np.sqrt(np.sum((periods - mean) ** 2) / ((count - 1) * period)))
-        expected = len(harmonics) * 4 * np.nan_to_num(noise) ** 2 / (count * period)
-        power = max(float(np.sum(harmonics**2)) - expected / fundamental**2, 0.0)
+        fundamental = max(amplitudes[window.line], 1e-12)
+        harmonics = amplitudes[2 * window.line : highest * window.line + 1 : window.line]
+        noise = np.sum((periods - mean) ** 2) / ((window.count - 1) * window.period)  # its power
+        expected = len(harmonics) * 4 * noise / frames
+        power = max(float(np.sum(harmonics**2) - expected), 0.0)
         return Tone(
-            segment=placed.segment.name,
-            kind=placed.segment.kind,
-            at_seconds=(start + count * period / 2) / rate,
+            segment=window.placed.segment.name,
+            kind=window.placed.segment.kind,
+            at_seconds=(window.start + frames / 2) / rate,
             frequency=frequency,
-            level_dbfs=level_dbfs,
-            gain_db=float(amplitude_to_db(fundamental)) - level_dbfs,
-            harmonics=tuple(float(h) for h in harmonics),
-            thd=math.sqrt(power),
-            noise_rms=noise,
+            level_dbfs=window.level_dbfs,
+            gain_db=float(amplitude_to_db(fundamental)) - window.level_dbfs,
+            thd=math.sqrt(power) / fundamental,
+            thd_floor=math.sqrt(expected) / fundamental,
+            noise_rms=math.sqrt(noise),
         )
 
     def _swept(self, placed):
@@ -195,7 +251,7 @@ class LoopTake:
         return SweepGain(level, frequencies, gain_db, edge, fall)
 
 
-def _tone_windows(placed: Placed, plan: SignalPlan) -> Iterator[tuple[int, int, float]]:
+def _steady(placed: Placed, plan: SignalPlan) -> Iterator[tuple[int, int, float]]:
     """First sample, the last and one, and peak level of every steady tone in a segment."""
     segment, rate = placed.segment, plan.sample_rate
     level = segment.level_dbfs + plan.gain_db
@@ -353,9 +409,11 @@ def word_bits(recorded: np.ndarray) -> int | None:
     The greatest common divisor of the codes, as a power of two: a path of b bits steps by
     2^-(b-1).
     """
-    for bits in range(8, 25):
-        codes = np.asarray(recorded, dtype=np.float64) * 2.0 ** (bits - 1)
-        if np.array_equal(codes, np.round(codes)):
+    recorded = np.asarray(recorded, dtype=np.float64)
+    for bits in WORD_BITS:
+        step = 2.0 ** (1 - bits)
+        # a look at a few samples spares the others where the step is finer
+        if all(np.array_equal(x, step * np.round(x / step)) for x in (recorded[::997], recorded)):
             return bits
     return None
 
