@@ -31,7 +31,7 @@ from profiler.capture import delay as delays
 from profiler.capture.alignment import align
 from profiler.capture.calibration import conditions
 from profiler.definitions import Record, user_data_folder
-from profiler.errors import CaptureError, NotAligned
+from profiler.errors import CaptureError
 from profiler.rig.rig import Chain, Rig
 from profiler.stimulus.plan import (
     PROBE_GAP_SECONDS,
@@ -78,6 +78,7 @@ class Tone:
     thd: float  # without what noise adds to it
     thd_floor: float  # what noise adds
     noise_rms: float  # of what does not repeat with the tone
+    residual_rms: float  # of all but the tone and the offset: noise, harmonics, rounding
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,7 @@ class LoopTake:
             thd=math.sqrt(power) / fundamental,
             thd_floor=math.sqrt(expected) / fundamental,
             noise_rms=math.sqrt(noise),
+            residual_rms=math.sqrt(max(float(np.var(periods)) - fundamental**2 / 2, 0.0)),
         )
 
     def _swept(self, placed):
@@ -355,15 +357,12 @@ def measure_loop(plan: SignalPlan, stimulus: np.ndarray, recorded: np.ndarray) -
     """
     alignment = align(plan, stimulus, recorded, loopback=recorded)
     take = LoopTake.located(plan, stimulus, recorded)
-    if take is None:
-        raise NotAligned("no marker can be heard: put a cable from the send to the return")
-    ladder = [t for t in take.tones if t.frequency == FINGERPRINT_HZ[0] and t.kind == "staircase"]
-    probes = [t.gain_db for t in take.tones if t.kind == "probe"]
-    if not (ladder and probes and take.sweeps and take.quiet.size):
+    tones = take.tones if take else ()
+    ladder = [t for t in tones if t.frequency == FINGERPRINT_HZ[0] and t.kind == "staircase"]
+    probes = [t.gain_db for t in tones if t.kind == "probe"]
+    if take is None or not (ladder and probes and take.sweeps and take.quiet.size):
         raise ValueError(f"got the plan {plan.name!r}: a loop is measured by the signal loop")
     loudest = max(ladder, key=lambda t: t.level_dbfs)
-    noise = rms_dbfs(take.quiet - np.mean(take.quiet))
-    distortion = loudest.thd * db_to_amplitude(loudest.level_dbfs + loudest.gain_db) / math.sqrt(2)
     return LoopMeasures(
         sample_rate=plan.sample_rate,
         highest_dbfs=plan.peak_dbfs,
@@ -378,11 +377,11 @@ def measure_loop(plan: SignalPlan, stimulus: np.ndarray, recorded: np.ndarray) -
         band_edge_hz=take.sweeps[0].edge_hz,
         distortion=tuple(
             Distortion(frequency=t.frequency, level_dbfs=t.level_dbfs, thd_percent=100 * t.thd)
-            for t in take.tones
+            for t in tones
             if t.kind == "staircase" and t.frequency in FINGERPRINT_HZ
         ),
-        noise_rms_dbfs=noise,
-        effective_bits=_effective_bits(math.hypot(db_to_amplitude(noise), distortion)),
+        noise_rms_dbfs=rms_dbfs(take.quiet - np.mean(take.quiet)),
+        effective_bits=_effective_bits(loudest.residual_rms),
         word_bits=word_bits(recorded),
         not_reached=_not_reached(plan),
     )

@@ -97,8 +97,8 @@ def _sixteen_bit(recorded):
         measured=bits,
         limit=FULL_BITS,
         unit="bits",
-        cause=f"every sample of the loop lies on the grid of {bits} bits, which hisses at "
-        f"{-6.02 * bits - 1.76 + 3.01:.0f} dBFS",
+        cause=f"every sample of the loop is a whole number of {bits}-bit steps, each of "
+        f"{-6.02 * (bits - 1):.0f} dBFS",
         action="choose a 24-bit format, or another host API, in the driver's settings",
     )
 
