@@ -40,7 +40,6 @@ OnProgress = Callable[[float, str], None]  # how far, from 0 to 1, and with what
 OLDEST_PYTHON = (3, 11)
 DISK_WARN_BYTES = 2_000_000_000  # some tens of captures with their models
 DISK_FAIL_BYTES = 200_000_000  # one capture
-RATE_SECONDS = 2.0  # of training, to measure its rate
 SLOW_MINUTES = 10.0  # for the quality that docs/models.md states
 LATENCY_TAKES = 3  # beside the loop itself
 LARGEST_SPREAD_SAMPLES = 0.05  # a stable driver repeats to 1e-3; whole samples apart is a fault
@@ -112,8 +111,10 @@ def examine_machine(rig: Rig | None = None, *, folder: Path = Path()) -> Machine
     """
     torch_item, training = _torch()
     items = [_python(), _platform(), *_audio(), torch_item, _disk(folder), _data_folder()]
-    if rig is not None and rig.interface.driver != "file":
-        items += [_ceiling(rig), _known_loop(rig)]
+    if rig is not None:
+        items.append(_ceiling(rig))
+        if rig.interface.driver != "file":
+            items.append(_known_loop(rig))
     return MachineReport(items=tuple(items), training=training)
 
 
@@ -182,13 +183,13 @@ def examine_loop(
 
 
 @contextlib.contextmanager
-def busy_machine() -> Iterator[None]:
+def busy_machine() -> Iterator[list[subprocess.Popen]]:
     """Every core occupied by a process of its own, as by a browser or a render."""
     cores = os.cpu_count() or 1
     spin = "while True: pass"
     processes = [subprocess.Popen([sys.executable, "-S", "-c", spin]) for _ in range(cores)]
     try:
-        yield
+        yield processes
     finally:
         for process in processes:
             process.kill()
@@ -330,7 +331,7 @@ def _torch():
     step = options.batch * options.window
     forecasts = []
     for architecture, steps in STEPS.items():
-        rate = measure_rate(architecture, RATE_SECONDS)
+        rate = measure_rate(architecture)
         forecasts.append(
             TrainingForecast(
                 architecture=architecture,

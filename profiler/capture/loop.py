@@ -90,6 +90,10 @@ class GainTrack:
     gain_db: np.ndarray
     sigma_db: np.ndarray  # what noise makes of it
 
+    def where(self, kept: np.ndarray) -> Self:
+        """The pieces that a mask keeps."""
+        return type(self)(*(values[kept] for values in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class _Window:

@@ -254,7 +254,7 @@ def _bends_slowly(take):
     kept = np.abs(track.gain_db - usual) < FARTHEST_DB
     if np.count_nonzero(kept) < 8:
         return
-    track = GainTrack(*(getattr(track, name)[kept] for name in track.__dataclass_fields__))
+    track = track.where(kept)
     fits = _Fits(track)
     memories = {
         name: min((fits.by(history) for history in histories), key=lambda fit: fit.left)
