@@ -28,7 +28,7 @@ def command(rig_name, with_loop, yes, no_input, as_json):
     if with_loop and rig.interface.driver == "file":
         raise click.UsageError(f"{rig_name} is a file rig: it has no interface to prove")
     console.talk("looking at this machine (a few seconds of training)")
-    machine = doctor.examine_machine(rig)
+    machine = doctor.examine_machine(rig, loop_follows=with_loop)
     looped = prove(rig, yes=yes, no_input=no_input) if with_loop else None
     report = doctor.report(machine, looped)
     if as_json:
