@@ -20,6 +20,7 @@ INTERRUPTED_EXIT = 130
 # name on the command line: (module, short help)
 COMMANDS = {
     "devices": ("devices", "Audio interfaces, their channels and rates."),
+    "doctor": ("doctor", "Is this machine fit, and, with --loop, the interface?"),
     "rig": ("rig", "Rig definitions: list, show, new."),
     "signal": ("signal", "Stimulus definitions: list, show, make."),
     "calibrate": ("calibrate", "Measure the interface with a loop cable."),

@@ -84,6 +84,18 @@ def devices() -> list[Device]:
         return driver.call(_probed, driver.sounddevice)
 
 
+def version() -> str:
+    """PortAudio's version, in its own words.
+
+    Raises
+    ------
+    InterfaceError
+        PortAudio is not installed, or does not answer.
+    """
+    with _portaudio() as driver:
+        return str(driver.call(driver.sounddevice.get_portaudio_version)[1])
+
+
 class PortAudio:
     """The way to a device through a real interface.
 

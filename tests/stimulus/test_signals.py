@@ -10,7 +10,7 @@ from profiler.definitions import shipped_folder
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal
 from profiler.stimulus.synthesis import render
 
-SHIPPED = ("a440", "check", "latency", "levels", "quick", "standard", "sweep")
+SHIPPED = ("a440", "check", "latency", "levels", "loop", "quick", "standard", "sweep")
 CAPTURES = ("standard", "quick")
 
 
@@ -50,7 +50,13 @@ def test_every_signal_renders_up_to_its_level_and_not_above(name):
 
 @pytest.mark.parametrize(
     ("name", "seconds", "tolerance"),
-    [("standard", 115.0, 1.0), ("quick", 49.0, 1.0), ("check", 20.0, 1.0), ("a440", 3.0, 0.0)],
+    [
+        ("standard", 115.0, 1.0),
+        ("quick", 49.0, 1.0),
+        ("check", 20.0, 1.0),
+        ("loop", 20.0, 0.5),
+        ("a440", 3.0, 0.0),
+    ],
 )
 def test_lengths_are_as_promised(name, seconds, tolerance):
     assert plan_of(name).seconds == pytest.approx(seconds, abs=tolerance)
@@ -96,7 +102,7 @@ def test_the_replicate_is_the_same_samples(name):
     assert np.array_equal(first, again)
 
 
-@pytest.mark.parametrize("name", [*CAPTURES, "check"])
+@pytest.mark.parametrize("name", [*CAPTURES, "check", "loop"])
 def test_the_probes_are_the_same_samples_from_the_first_seconds_to_the_last(name):
     plan = plan_of(name)
     probes = list(plan.of_kind("probe"))

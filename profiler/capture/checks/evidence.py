@@ -20,6 +20,8 @@ from profiler import wav
 from profiler.capture.alignment import AlignedCapture, Alignment, align, apply
 from profiler.capture.calibration import stored_delay
 from profiler.capture.folder import CaptureFolder
+from profiler.capture.loop import Fingerprint
+from profiler.capture.loop import stored as stored_fingerprint
 from profiler.errors import CaptureError
 from profiler.rig.interface import StreamReport
 from profiler.stimulus.plan import SignalPlan
@@ -36,6 +38,7 @@ class Evidence:
     is_loop: bool = False
     stream: StreamReport | None = None
     calibrated_delay_samples: float | None = None
+    fingerprint: Fingerprint | None = None  # of the interface, from a loop take before
 
     @classmethod
     def of(cls, folder: CaptureFolder) -> Self:
@@ -63,6 +66,7 @@ class Evidence:
             is_loop=rig.chain.circuit == "wire",
             stream=record.stream,
             calibrated_delay_samples=stored_delay(rig),
+            fingerprint=stored_fingerprint(rig),
         )
 
     @property
