@@ -22,6 +22,7 @@ from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
 from profiler.capture.hum import measure_hum
 from profiler.capture.silences import silences
+from profiler.stimulus.marker import half_frames
 from profiler.stimulus.plan import PROBE_GAP_SECONDS, Placed, Probe, Staircase
 from profiler.units import amplitude_to_db, db_to_amplitude, power_to_db
 
@@ -49,8 +50,9 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     if capture is None:
         return
     yield from hum(capture)
-    yield from noise_gate(capture)
-    yield from room_noise(capture)
+    gate = list(noise_gate(capture))
+    # a gate that opens and shuts makes bursts of its own
+    yield from gate or room_noise(capture)
 
 
 def hum(capture: AlignedCapture) -> Iterator[Finding]:
@@ -202,7 +204,7 @@ def room_noise(capture: AlignedCapture) -> Iterator[Finding]:
     band = scipy.signal.butter(2, BURST_BAND_HZ, "bandpass", fs=capture.sample_rate, output="sos")
     heard = scipy.signal.sosfilt(band, capture.response)
     bursts = itertools.chain(
-        _in_probes(capture, heard),
+        _between_tones(capture, heard),
         _in_silence(capture, heard),
         _in_tones(capture),
         _in_repeats(capture, heard),
@@ -233,37 +235,57 @@ class _Burst:
     excess_db: float  # over what stands there at other times
 
 
-def _in_probes(capture, heard):
-    """In the silence around one probe and not around the others."""
+def _between_tones(capture, heard):
+    """In the silence around one probe, or within one marker, and not at the others."""
     rate = capture.sample_rate
-    placed = [p for p in capture.plan.of_kind("probe") if p.stop <= _covered(capture)]
-    if len(placed) < 3:
-        return
-    gap, block = round(PROBE_GAP_SECONDS * rate), round(BURST_SECONDS * rate)
-    starts = np.array([p.start for p in placed])
-    length = placed[0].stop - placed[0].start
-    # the ends of both silences, where what sounded before has died away
-    offsets = [end - k * block for end in (gap, length) for k in range(3, 0, -1)]
-    power = np.array(
-        [[np.mean(heard[s + o : s + o + block] ** 2) for o in offsets] for s in starts]
-    )
-    for index, start in enumerate(starts):
-        others = np.max(np.delete(power, index, axis=0), axis=0)
-        excess = power[index] / np.maximum(others, np.finfo(float).tiny)
-        best = int(np.argmax(excess))
-        if power_to_db(excess[best]) > BURST_LIMIT_DB:
-            yield _Burst((start + offsets[best]) / rate, float(power_to_db(excess[best])))
+    block = round(BURST_SECONDS * rate)
+    gap = round(PROBE_GAP_SECONDS * rate)
+    for kind in ("probe", "marker"):
+        placed = [p for p in capture.plan.of_kind(kind) if p.stop <= _covered(capture)]
+        if len(placed) < 3:
+            continue
+        starts = np.array([p.start for p in placed])
+        length = placed[0].stop - placed[0].start
+        # the ends of both silences, where what sounded before has died away
+        if kind == "probe":
+            offsets = [end - k * block for end in (gap, length) for k in (3, 2, 1)]
+        else:
+            offsets = [half_frames(rate) - block, length - block]
+        power = np.array(
+            [[np.mean(heard[s + o : s + o + block] ** 2) for o in offsets] for s in starts]
+        )
+        for index, start in enumerate(starts):
+            others = np.max(np.delete(power, index, axis=0), axis=0)
+            excess = power[index] / np.maximum(others, np.finfo(float).tiny)
+            best = int(np.argmax(excess))
+            if power_to_db(excess[best]) > BURST_LIMIT_DB:
+                yield _Burst((start + offsets[best]) / rate, float(power_to_db(excess[best])))
 
 
 def _in_silence(capture, heard):
-    """Rising out of a long silence, when no echo is due any more."""
+    """Rising out of a long silence, and not at the same place of another.
+
+    An echo rises as well, but in every silence; where there is no other to compare with, it is
+    waited for.
+    """
     rate = capture.sample_rate
-    block = round(BURST_SECONDS * rate)
-    for part in silences(capture.stimulus, rate, shortest_seconds=ECHO_SECONDS):
-        first = part.start + (round(ECHO_SECONDS * rate) if part.start else 0)
-        stop = min(part.stop, _covered(capture))
-        power = _block_power(heard[first:stop], block)
-        yield from _bumps(power, [(first + k * block) / rate for k in range(len(power))])
+    block, skip = (round(s * rate) for s in (BURST_SECONDS, RINGING_SECONDS))
+    waited = round((ECHO_SECONDS - RINGING_SECONDS) / BURST_SECONDS)
+    parts = _heard_silences(capture)
+    powers = [_block_power(heard[part.start + skip : part.stop], block) for part in parts]
+    for index, (part, power) in enumerate(zip(parts, powers, strict=True)):
+        excess = power[1:] / np.maximum(np.minimum.accumulate(power)[:-1], np.finfo(float).tiny)
+        compared = np.zeros(len(power), dtype=bool)
+        for other in (p[: len(power)] for k, p in enumerate(powers) if k != index):
+            shared = len(other)
+            compared[:shared] = True
+            over = power[1:shared] / np.maximum(other[1:], np.finfo(float).tiny)
+            excess[: shared - 1] = np.minimum(excess[: shared - 1], over)
+        excess[:waited][~compared[1 : waited + 1]] = 0.0
+        best = int(np.argmax(excess))
+        if power_to_db(excess[best]) > BURST_LIMIT_DB:
+            at_seconds = (part.start + skip + (best + 1) * block) / rate
+            yield _Burst(at_seconds, float(power_to_db(excess[best])))
 
 
 def _in_tones(capture):
