@@ -25,7 +25,7 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
 
     rig = load_rig(rig_name)
     refuse_file_rig(rig)
-    plan = options.planned(signal_name, rig.interface.sample_rate, level).bracketed()
+    plan = options.planned(signal_name, rig.interface.sample_rate, level, rig=rig).bracketed()
     output = output or default_folder(rig)
     if dry_run:
         rehearse(plan, announce(rig, plan), output)

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from profiler.capture.calibration import tone
 from profiler.capture.calibration.levels import UNCERTAINTY_DB, MeterReading, SendCalibration
 from profiler.capture.calibration.validity import send_conditions
-from profiler.rig.connect import connect
 from profiler.rig.interface import Interface
-from profiler.rig.rig import Chain, Rig, SimulatedInterface
-from profiler.units import Level, db_to_amplitude, rms_dbfs
+from profiler.rig.rig import Rig
+from profiler.units import Level
 
 TONE_SECONDS = 8.0  # a meter that chooses its own range needs three or four
-METER_NOISE_RMS_DBFS = -160.0  # of the simulated meter: none that matters
 
 # What a meter says of a sine with this peak, in dBFS; None: it was not read, play it again.
 ReadMeter = Callable[[float], Level | None]
@@ -88,30 +86,3 @@ def nominal_send(rig: Rig, at_full_scale: Level) -> SendCalibration:
         uncertainty_db=UNCERTAINTY_DB["nominal"],
         created_utc=datetime.datetime.now(datetime.UTC),
     )
-
-
-def simulated_meter(rig: Rig) -> ReadMeter:
-    """The voltmeter of a simulated rig, at the jack of its device, where 1.0 is 1 V.
-
-    It reads the send by a loopback of its own, so it sees what a fault does to the send.
-    """
-    interface = rig.interface
-    if not isinstance(interface, SimulatedInterface):
-        raise ValueError(f"got a rig with driver={interface.driver!r}, not simulated")
-    clipped_on = {"loopback_channel": 2, "noise_rms_dbfs": METER_NOISE_RMS_DBFS}
-    measured = looped(rig).model_copy(update={"interface": interface.model_copy(update=clipped_on)})
-
-    def read(level_dbfs: float) -> Level:
-        plan = tone.tone_plan(level_dbfs, 2.0, interface.sample_rate)
-        recorded, _ = tone.play(measured, plan, connect(measured))
-        volts_rms = float(db_to_amplitude(rms_dbfs(tone.steady_tone(plan, recorded[:, 1]))))
-        return Level(volts_rms, "Vrms")
-
-    return read
-
-
-def looped(rig: Rig) -> Rig:
-    """A simulated rig with a loop cable in place of its device; a real one as it is."""
-    if not isinstance(rig.interface, SimulatedInterface):
-        return rig
-    return rig.model_copy(update={"chain": Chain(circuit="wire")})

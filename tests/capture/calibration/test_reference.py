@@ -6,7 +6,8 @@ import pytest
 from profiler.capture.calibration.levels import LevelCalibration
 from profiler.capture.calibration.reference import reference_check, reference_level_dbfs
 from profiler.capture.calibration.returned import measure_return
-from profiler.capture.calibration.send import measure_send, simulated_meter
+from profiler.capture.calibration.send import measure_send
+from profiler.capture.calibration.simulated import simulated_meter
 from profiler.capture.take import take
 from profiler.rig.connect import connect
 from profiler.rig.rig import load_rig

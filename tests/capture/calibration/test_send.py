@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from profiler.capture.calibration.send import looped, measure_send, nominal_send, simulated_meter
+from profiler.capture.calibration.send import measure_send, nominal_send
 from profiler.errors import CaptureError
-from profiler.rig.connect import connect
-from profiler.rig.rig import PortAudioInterface, load_rig
 from profiler.units import Level, parse_level
 
 SECONDS = 2.0
@@ -135,19 +133,3 @@ def test_a_data_sheet_s_level_is_nominal_and_good_to_a_decibel(rig):
     calibration = nominal_send(rig, Level(16.0, "dBu"))
     assert calibration.dbu_at_full_scale == 16.0
     assert (calibration.basis, calibration.uncertainty_db) == ("nominal", 1.0)
-
-
-@pytest.mark.parametrize("name", ["wire", "tweed", "drive"])
-def test_on_a_simulated_rig_a_sample_of_1_is_1_volt(name):
-    rig = load_rig(name)
-    calibration = measure_send(rig, connect(rig), simulated_meter(rig), seconds=SECONDS)
-    truth = 20 * np.log10(1 / np.sqrt(2) / 0.7745966692)
-    assert calibration.dbu_at_full_scale == pytest.approx(truth, abs=0.01)
-
-
-def test_a_real_rig_has_no_simulated_meter_and_no_simulated_cable(rig):
-    real = PortAudioInterface(driver="portaudio", device="Scarlett")
-    rig = rig.model_copy(update={"interface": real})
-    with pytest.raises(ValueError, match="not simulated"):
-        simulated_meter(rig)
-    assert looped(rig) is rig
