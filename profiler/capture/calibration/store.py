@@ -23,10 +23,8 @@ from profiler.errors import CaptureError, DefinitionError
 from profiler.rig.interface import StreamReport
 from profiler.rig.rig import Rig
 
-
-def calibration_path(rig: Rig) -> Path:
-    """Where the latency for a rig's conditions is kept."""
-    return _path("latency", conditions(rig))
+# What is missing where a level is not calibrated.
+_WITHOUT = {"send": ", and a loopback alone gives only out + in: never a voltage"}
 
 
 def store(rig: Rig, calibration: LatencyCalibration) -> Path:
@@ -132,8 +130,8 @@ def _recall(found, quantity, wanted, record):
     others = [other for other in _all(quantity, record) if other.conditions.keys() == wanted.keys()]
     if not others:
         raise CaptureError(
-            f"the {quantity} of this interface is not calibrated: measure it (ampscope calibrate "
-            f"{quantity} RIG)"
+            f"the {quantity} of this interface is not calibrated{_WITHOUT.get(quantity, '')}: "
+            f"measure it (ampscope calibrate {quantity} RIG)"
         )
     nearest = min(others, key=lambda other: len(_differing(other.conditions, wanted)))
     apart = "; ".join(
