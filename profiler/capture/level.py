@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from profiler.stimulus.plan import Guitar, SignalDefinition, SignalPlan, Silence
-from profiler.units import peak_dbfs
+from profiler.units import peak_dbfs, power_to_db
 
 TARGET_DBFS = (-12.0, -3.0)  # where the loudest peak of the return should lie
 SILENT_DBFS = -70.0  # a peak below it is crosstalk, or nothing
@@ -29,7 +29,9 @@ REST_SECONDS = 1.0  # of silence before the first note, in which noise is measur
 REST_LEFT_OUT_SECONDS = 0.2  # of it, at its beginning: drivers click
 PASSAGE_SECONDS = 4.0
 QUIETER_DB = (-24.0, -12.0)  # passages before the one at the peak of the take
-HELD_SECONDS = 1.5  # for which the meter shows the highest peak
+SLOT_SECONDS = 0.05  # that the meter keeps as one, however small the driver's blocks
+SHOWN_SECONDS = 0.3  # over which it shows the peak
+LATEST_SECONDS = 0.3  # by which the return may lie behind
 
 
 @dataclass(frozen=True)
@@ -98,21 +100,22 @@ def judge(
 def level_plan(plan: SignalPlan, seconds: float) -> SignalPlan:
     """What to play before a take of `plan`: silence, then guitar that rises to its peak.
 
-    Two quiet passages, then the loud one again and again; `seconds` in all, or a little more.
+    The same passage again and again, the first times quiet; `seconds` in all, or a little more.
     """
-    passages = [*QUIETER_DB]
-    while REST_SECONDS + PASSAGE_SECONDS * len(passages) < seconds or passages[-1] < 0.0:
+    passages = [*QUIETER_DB, 0.0]
+    while REST_SECONDS + PASSAGE_SECONDS * len(passages) < seconds:
         passages.append(0.0)
+    first_loud = len(QUIETER_DB) + 1
     rest = Silence(name="rest", kind="silence", use="analyse", seconds=REST_SECONDS)
     guitars = tuple(
         Guitar(
             name=f"passage {number}",
             kind="guitar",
             use="analyse",
-            seed=number,
             seconds=PASSAGE_SECONDS,
             level_dbfs=plan.peak_dbfs + quieter_db,
             lowest_db=-6.0,
+            replicate_of=f"passage {first_loud}" if number > first_loud else None,
         )
         for number, quieter_db in enumerate(passages, start=1)
     )
@@ -120,45 +123,75 @@ def level_plan(plan: SignalPlan, seconds: float) -> SignalPlan:
     return definition.plan(plan.sample_rate)
 
 
+@dataclass(frozen=True)
+class _Slot:
+    """What the meter keeps of a moment."""
+
+    number: int
+    peak_dbfs: float
+    cut_off: bool
+
+
 class Meter:
-    """A meter of the return, fed with the blocks of a take of `level_plan`."""
+    """A meter of the return, fed with the blocks of a take of `level_plan`.
+
+    It looks back over one passage, so that it follows a knob that is being turned.
+    """
 
     def __init__(self, sample_rate: int):
-        self._rest = slice(
-            round(REST_LEFT_OUT_SECONDS * sample_rate), round(REST_SECONDS * sample_rate)
-        )
-        self._held = round(HELD_SECONDS * sample_rate)
+        self._rate = sample_rate
         self._frames = 0
         self._noise_power, self._noise_frames = 0.0, 0
-        self._peaks: list[tuple[int, float]] = []  # where a block ends, and its peak
-        self.peak_dbfs = -np.inf  # of the last blocks
-        self.highest_dbfs = -np.inf  # of all
-        self.clipped = False
+        self._slots: list[_Slot] = []
 
     def add(self, samples: np.ndarray) -> None:
         """Look at a block of the return, `(n,)`."""
-        at_rest = samples[max(self._rest.start - self._frames, 0) :]
-        at_rest = at_rest[: max(self._rest.stop - max(self._frames, self._rest.start), 0)]
+        start, stop = (round(s * self._rate) for s in (REST_LEFT_OUT_SECONDS, REST_SECONDS))
+        at_rest = samples[max(start - self._frames, 0) : max(stop - self._frames, 0)]
         self._noise_power += float(np.sum(np.square(at_rest, dtype=np.float64)))
         self._noise_frames += len(at_rest)
         self._frames += len(samples)
-        block_dbfs = peak_dbfs(samples)
-        self._peaks.append((self._frames, block_dbfs))
-        self._peaks = [(at, peak) for at, peak in self._peaks if at > self._frames - self._held]
-        self.peak_dbfs = max(peak for _, peak in self._peaks)
-        self.highest_dbfs = max(self.highest_dbfs, block_dbfs)
-        self.clipped = self.clipped or is_cut_off(samples)
+        number = int(self._frames / (SLOT_SECONDS * self._rate))
+        slot = _Slot(number, peak_dbfs(samples), is_cut_off(samples))
+        if self._slots and self._slots[-1].number == number:
+            last = self._slots.pop()
+            level = max(last.peak_dbfs, slot.peak_dbfs)
+            slot = _Slot(number, level, last.cut_off or slot.cut_off)
+        self._slots.append(slot)
+        self._slots = self._latest(PASSAGE_SECONDS)
 
     @property
     def noise_rms_dbfs(self) -> float:
         """Of the silence at the beginning; -inf until it was heard."""
         if self._noise_power == 0.0:
             return -np.inf
-        return float(10.0 * np.log10(self._noise_power / self._noise_frames))
+        return float(power_to_db(self._noise_power / self._noise_frames))
 
-    def advice(self) -> LevelAdvice:
-        """What to turn, from the highest peak so far."""
+    @property
+    def peak_dbfs(self) -> float:
+        """Of the last moment."""
+        return max((slot.peak_dbfs for slot in self._latest(SHOWN_SECONDS)), default=-np.inf)
+
+    @property
+    def highest_dbfs(self) -> float:
+        """Of the last passage."""
+        return max((slot.peak_dbfs for slot in self._slots), default=-np.inf)
+
+    @property
+    def clipped(self) -> bool:
+        """Whether the last passage was cut off."""
+        return any(slot.cut_off for slot in self._slots)
+
+    def advice(self) -> LevelAdvice | None:
+        """What to turn; None until the loud passage was heard, unless the return clips already."""
+        quiet = REST_SECONDS + PASSAGE_SECONDS * (len(QUIETER_DB) + 1) - LATEST_SECONDS
+        if self._frames < quiet * self._rate and not self.clipped:
+            return None
         return judge(self.highest_dbfs, self.noise_rms_dbfs, clipped=self.clipped)
+
+    def _latest(self, seconds):
+        oldest = self._slots[-1].number - round(seconds / SLOT_SECONDS) if self._slots else 0
+        return [slot for slot in self._slots if slot.number > oldest]
 
 
 def is_cut_off(samples: np.ndarray) -> bool:

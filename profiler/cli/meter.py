@@ -4,11 +4,12 @@ import numpy as np
 from rich.live import Live
 from rich.text import Text
 
-from profiler.capture.level import TARGET_DBFS, Meter, level_plan
+from profiler.capture.level import TARGET_DBFS, Meter, judge, level_plan
 from profiler.cli import console
 
 SECONDS = 30.0
-LINE_EVERY_SECONDS = 2.0  # of sound, where there is no terminal
+BAR_EVERY_SECONDS = 0.05
+LINE_EVERY_SECONDS = 2.0  # where there is no terminal
 LOWEST_DBFS = -60.0  # at the left end of the bar
 BAR_WIDTH = 48
 COLOURS = {"low": "cyan", "right": "green", "hot": "yellow", "clipped": "bold red"}
@@ -36,7 +37,7 @@ class _Screen:
         self._meter = meter
         self._plan = plan
         self._frames = 0
-        self._next_line = 0.0
+        self._next = 0.0
         self._live = (
             Live(console=console.stderr, refresh_per_second=20, transient=True)
             if console.stderr.is_terminal
@@ -56,10 +57,13 @@ class _Screen:
         self._meter.add(block.samples[:, 0])
         self._frames += len(block.samples)
         seconds = self._frames / self._plan.sample_rate
+        if seconds < self._next:
+            return
         if self._live is not None:
+            self._next = seconds + BAR_EVERY_SECONDS
             self._live.update(bar(self._meter, self._plan.seconds - seconds))
-        elif seconds >= self._next_line:
-            self._next_line = seconds + LINE_EVERY_SECONDS
+        else:
+            self._next = seconds + LINE_EVERY_SECONDS
             console.talk(line(self._meter))
 
 
@@ -69,7 +73,7 @@ def line(meter) -> str:
         "    -inf" if np.isinf(level) else f"{level:6.1f} dBFS"
         for level in (meter.noise_rms_dbfs, meter.peak_dbfs, meter.highest_dbfs)
     )
-    return f"return {now}, highest {highest}, noise {noise}: {meter.advice().advice}"
+    return f"return {now}, highest {highest}, noise {noise}: {_advice_words(meter)}"
 
 
 def bar(meter, seconds_left) -> Text:
@@ -86,14 +90,19 @@ def bar(meter, seconds_left) -> Text:
             symbol, zone = "┃", "clipped" if meter.clipped else zone
         style = "dim" if column < noise else COLOURS[zone]
         text.append(symbol, style=style)
-    advice = meter.advice()
+    lying = judge(meter.highest_dbfs, meter.noise_rms_dbfs, clipped=meter.clipped)
     text.append(
-        f" {meter.peak_dbfs:6.1f} dBFS, {advice.headroom_db:.0f} dB to clipping, "
-        f"{_range_words(advice)}"
+        f" {meter.peak_dbfs:6.1f} dBFS, {lying.headroom_db:.0f} dB to clipping, "
+        f"{_range_words(lying)}"
     )
-    text.append(f"\n{advice.advice}", style=COLOURS["clipped" if meter.clipped else "right"])
+    text.append(f"\n{_advice_words(meter)}", style=COLOURS["clipped" if meter.clipped else "right"])
     text.append(f"  ({max(seconds_left, 0.0):.0f} s)", style="dim")
     return text
+
+
+def _advice_words(meter):
+    advice = meter.advice()
+    return "quiet passages first" if advice is None else advice.advice
 
 
 def show_advice(advice, as_json):

@@ -85,14 +85,29 @@ def test_noise_is_that_of_the_silence_whatever_the_blocks(size):
     assert metered(samples, size).noise_rms_dbfs == pytest.approx(-80.0, abs=0.1)
 
 
-def test_shows_the_highest_peak_and_that_of_the_last_moments():
+def test_shows_the_peak_of_the_last_passage_and_that_of_the_last_moment():
     loud = 0.5 * np.sin(np.arange(RATE) / 20)
-    meter = metered(np.concatenate([np.zeros(RATE), loud, 0.1 * np.tile(loud, 3)]))
+    meter = metered(np.concatenate([np.zeros(RATE), loud, 0.1 * np.tile(loud, 2)]))
     assert meter.highest_dbfs == pytest.approx(-6.02, abs=0.01)
     assert meter.peak_dbfs == pytest.approx(-26.02, abs=0.01)
 
 
-@pytest.mark.parametrize("gain_db", [-25.0, -6.0, 8.0, 20.0])
+def test_forgets_after_a_passage_what_was_before_the_knob_was_turned():
+    loud = np.clip(2.0 * np.sin(np.arange(RATE) / 20), -1, 1)
+    clipped = np.concatenate([np.zeros(RATE), np.tile(loud, 16)])
+    assert metered(clipped).advice().clipped
+    meter = metered(np.concatenate([clipped, 0.2 * np.sin(np.arange(5 * RATE) / 20)]))
+    assert not meter.advice().clipped
+    assert meter.advice().peak_dbfs == pytest.approx(-13.98, abs=0.01)
+
+
+def test_gives_no_advice_from_the_quiet_passages_but_that_of_clipping():
+    quiet = 0.01 * np.sin(np.arange(12 * RATE) / 20)
+    assert metered(quiet).advice() is None
+    assert metered(np.concatenate([quiet, np.ones(10)])).advice().clipped
+
+
+@pytest.mark.parametrize("gain_db", [-25.0, 20.0])
 def test_following_the_advice_makes_the_level_right(gain_db):
     rig = load_rig("wire")
     loop = level_plan(load_signal("quick").plan(RATE, gain_db=-6.0), 1.0)
