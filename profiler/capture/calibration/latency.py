@@ -65,7 +65,7 @@ def measure_latency(
     CaptureError
         The latency, the polarity or the driver's block size differs from repeat to repeat.
     """
-    # alignment asks for the calibrated delay, so it cannot be imported with it
+    # alignment reads captures, which hold calibrations, so it cannot be imported with it
     from profiler.capture.alignment import align
 
     plan = plan.bracketed()

@@ -12,6 +12,7 @@ cosine: whole periods are not needed, and neither noise nor harmonics bias it.
 
 import numpy as np
 
+from profiler.capture.safety import check_ceiling
 from profiler.errors import CaptureError
 from profiler.rig.interface import Interface, StreamReport
 from profiler.rig.rig import Rig
@@ -25,7 +26,7 @@ STEPS_DB = (-28.0, -8.0, 0.0)  # -40, -20 and -12 dBFS
 LOUDEST_DBFS = -12.0  # full scale of a line output overdrives most guitar inputs
 AGREEMENT_DB = 0.05  # between levels 28 dB apart: a chain that bends, or a meter misread
 
-GAP_SECONDS = 0.5  # around a tone
+GAP_RATIO = 0.3  # of silence before and after a tone, re its length: an amp must not get hot
 LONGEST_ROUND_TRIP_SECONDS = 0.3  # a steady part is looked for only where it must have arrived
 
 
@@ -38,7 +39,7 @@ def levels(rig: Rig, loudest_dbfs: float = LOUDEST_DBFS) -> tuple[float, ...]:
 def tone_plan(level_dbfs: float, seconds: float, sample_rate: int) -> SignalPlan:
     """One tone, ramped up and down, between silences."""
     before, after = (
-        Silence(name=name, kind="silence", use="analyse", seconds=GAP_SECONDS)
+        Silence(name=name, kind="silence", use="analyse", seconds=GAP_RATIO * seconds)
         for name in ("before", "after")
     )
     tone = Sine(
@@ -73,10 +74,7 @@ def play(rig: Rig, plan: SignalPlan, interface: Interface) -> tuple[np.ndarray, 
     InterfaceError
         The device failed.
     """
-    # safety asks for the calibration of the send, so it cannot be imported with it
-    from profiler.capture.safety import announce
-
-    announce(rig, plan)
+    check_ceiling(plan, rig.maximum_send_dbfs)
     recorded: list[np.ndarray] = []
     stream = interface.play_record(
         [render(plan)], plan.frames, lambda block: recorded.append(block.samples.copy())
