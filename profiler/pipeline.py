@@ -194,6 +194,7 @@ def export_model(
         metadata = nam.metadata_of(
             loaded.network,
             chain=record.rig.chain if record else None,
+            levels=record.levels if record else None,
             name=_title(record.rig) if record else None,
             validation_esr=loaded.trained.validation_esr,
         )
@@ -355,6 +356,7 @@ def _exported(model, record, listener):
     metadata = nam.metadata_of(
         network,
         chain=record.rig.chain,
+        levels=record.levels,
         name=_title(record.rig),
         validation_esr=model.validation_esr,
     )

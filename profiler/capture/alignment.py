@@ -219,7 +219,7 @@ def load_aligned(folder: CaptureFolder) -> AlignedCapture:
     interface = record.rig.interface
     has_loop = interface.driver != "file" and interface.loopback_channel is not None
     loopback = recorded[:, 1] if has_loop and recorded.shape[1] > 1 else None
-    calibrated = None if loopback is not None else stored_delay(record.rig)
+    calibrated = None if loopback is not None else stored_delay(record.rig, record.stream)
 
     basis = AlignmentBasis(
         stimulus_sha256=record.stimulus_sha256,

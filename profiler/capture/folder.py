@@ -25,6 +25,7 @@ from pydantic import Field
 
 import profiler
 from profiler import wav
+from profiler.capture.calibration.levels import LevelCalibration
 from profiler.definitions import Record
 from profiler.errors import CaptureError
 from profiler.rig.faults import FaultName
@@ -44,6 +45,7 @@ class CaptureRecord(Record):
     stream: StreamReport
     stimulus_sha256: str
     response_sha256: str
+    levels: LevelCalibration | None = None  # of send and return, as far as they were known
     given_delay_samples: float | None = None  # by the user, for an imported pair
     repairs: tuple[str, ...] = ()  # what was mended in an imported pair
     accepted: tuple[FaultName, ...] = ()  # findings that the user let pass

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from profiler import wav
+from profiler.capture.calibration import stored_levels
 from profiler.capture.folder import CaptureFolder, CaptureRecord
 from profiler.capture.safety import announce
 from profiler.errors import CaptureError, Dropout, ProfilerError
@@ -110,6 +111,7 @@ def _play_and_record(rig, plan, folder, interface, on_progress):
         stream=stream,
         stimulus_sha256=wav.sha256(folder.stimulus_path),
         response_sha256=wav.sha256(folder.response_path),
+        levels=stored_levels(rig),
     )
     record.save(folder.record_path)
     return folder

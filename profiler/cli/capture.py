@@ -16,21 +16,33 @@ from profiler.stimulus.plan import plan_path
 @options.folder
 @options.level
 @options.accept
+@click.option(
+    "--meter",
+    is_flag=True,
+    help="Set the level first: play guitar, show the return, say what to turn. No take is made.",
+)
 @options.yes
 @options.no_input
 @options.dry_run
 @options.json_output
-def command(rig_name, signal_name, output, level, accepted, yes, no_input, dry_run, as_json):
+def command(
+    rig_name, signal_name, output, level, accepted, meter, yes, no_input, dry_run, as_json
+):
     """Play a stimulus through RIG, record the response, check it, and align it."""
     from profiler.capture.safety import announce
     from profiler.rig.rig import load_rig
 
     rig = load_rig(rig_name)
     refuse_file_rig(rig)
-    plan = options.planned(signal_name, rig.interface.sample_rate, level).bracketed()
+    plan = options.planned(signal_name, rig.interface.sample_rate, level, rig=rig).bracketed()
     output = output or default_folder(rig)
     if dry_run:
         rehearse(plan, announce(rig, plan), output)
+        return
+    if meter:
+        from profiler.cli.meter import set_level, show_advice
+
+        show_advice(set_level(rig, plan, yes=yes, no_input=no_input), as_json)
         return
     show_capture(play(rig, plan, output, yes=yes, no_input=no_input), accepted, as_json)
 

@@ -35,7 +35,7 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
     if rig.interface.driver == "file":
         plan = announcement = None
     else:
-        plan = options.planned(signal_name, rig.interface.sample_rate, level).bracketed()
+        plan = options.planned(signal_name, rig.interface.sample_rate, level, rig=rig).bracketed()
         announcement = announce(rig, plan)
     if dry_run:
         if plan is None:

@@ -38,6 +38,9 @@ class SimulatedInterface(Record):
     loopback_channel: Channel | None = Field(
         default=None, description="input channel that records the send directly, if any"
     )
+    gain_position: str | None = Field(
+        default=None, description="where the knob of the return's input gain stands"
+    )
     seed: int = Field(default=0, ge=0, description="of the noise")
     faults: Faults = Field(
         default_factory=dict, description="what goes wrong on purpose, a table for each fault"
@@ -62,6 +65,9 @@ class PortAudioInterface(Record):
     )
     sample_rate: int = Field(default=48_000, description="in Hz")
     block_size: int = Field(default=0, ge=0, description="frames a callback; 0 lets the driver say")
+    gain_position: str | None = Field(
+        default=None, description="where the knob of the return's input gain stands"
+    )
 
 
 class FileInterface(Record):

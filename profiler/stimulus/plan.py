@@ -80,6 +80,7 @@ class Sine(_Lasting):
 
     kind: Literal["sine"]
     frequency: Frequency = Field(default=440.0, description="in Hz")
+    fade_seconds: Seconds = Field(default=0.005, description="of raised-cosine fade at both ends")
 
 
 class Reference(_Segment):

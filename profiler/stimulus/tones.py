@@ -22,9 +22,10 @@ SINE_FADE_SECONDS = 0.005  # long against a period of the hearing's best range, 
 
 
 def sine(segment: Sine | Reference, sample_rate: int):
-    """A steady tone, `(n,)` float64, with 5 ms of raised-cosine fade at both ends."""
+    """A steady tone, `(n,)` float64, with raised-cosine fades at both ends."""
     tone = np.sin(2 * np.pi * _periods(frames(segment, sample_rate), segment, sample_rate))
-    return db_to_amplitude(segment.level_dbfs) * with_fades(tone, sample_rate, SINE_FADE_SECONDS)
+    fade = segment.fade_seconds if isinstance(segment, Sine) else SINE_FADE_SECONDS
+    return db_to_amplitude(segment.level_dbfs) * with_fades(tone, sample_rate, fade)
 
 
 def probe(segment: Probe, sample_rate: int):

@@ -65,7 +65,7 @@ class Evidence:
             else None,
             is_loop=rig.chain.circuit == "wire",
             stream=record.stream,
-            calibrated_delay_samples=stored_delay(rig),
+            calibrated_delay_samples=stored_delay(rig, record.stream),
             fingerprint=stored_fingerprint(rig),
         )
 
