@@ -102,19 +102,27 @@ def _aligned(played, recordings):
     # the first may be the broken one: what changes from marker to marker in most is its doing
     changes = offsets - np.median(offsets, axis=1, keepdims=True)
     changes -= np.median(changes, axis=0)
+    kept = []
+    for n, ((number, _, _), change) in enumerate(zip(found, changes, strict=True)):
+        if len(found) > 2 and np.max(np.abs(change)) > LARGEST_SPREAD_SAMPLES:
+            steps = np.diff(change)
+            reason = _slipped(float(steps[np.argmax(np.abs(steps))]))
+            rejected.append(Rejected(recorded_in=number, reason=reason))
+        else:
+            kept.append(n)
     parts = []
-    for (number, _, _), own, change in zip(found, offsets, changes, strict=True):
-        largest = float(change[np.argmax(np.abs(change))])
-        if len(found) > 2 and abs(largest) > LARGEST_SPREAD_SAMPLES:
-            rejected.append(Rejected(recorded_in=number, reason=_slipped(largest)))
-            continue
+    for n in kept:
+        own = offsets[n] - offsets[kept[0]]
         sigma = float(np.std(own) / np.sqrt(len(own)))
-        shift = Offset(float(np.mean(own)), sigma).nearest if number != found[0][0] else 0.0
-        parts.append((number, shift))
-    return [
-        Part(recorded_in=number, start=0, stop=played.plan.frames, shift_samples=shift)
-        for number, shift in parts
-    ], rejected
+        parts.append(
+            Part(
+                recorded_in=found[n][0],
+                start=0,
+                stop=played.plan.frames,
+                shift_samples=Offset(float(np.mean(own)), sigma).nearest,
+            )
+        )
+    return parts, rejected
 
 
 def _slipped(change):

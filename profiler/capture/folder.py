@@ -19,6 +19,7 @@ is whole, and goes last: whoever finds it finishes the renaming, so that at what
 program is killed the folder holds the old capture or the new one, and never half of both.
 """
 
+import contextlib
 import datetime
 import re
 import shutil
@@ -62,6 +63,19 @@ class Average(Record):
     noise_before_dbfs: float  # RMS of what one pass does not share with another
     noise_after_dbfs: float  # of the same in the average
     snr_gain_db: float
+
+    @property
+    def passes(self) -> int:
+        """How many were played."""
+        return len(self.parts) + len(self.rejected)
+
+    def words(self) -> str:
+        """The average in a line."""
+        left_out = "".join(f"; pass {r.recorded_in} left out: {r.reason}" for r in self.rejected)
+        return (
+            f"average of {len(self.parts)} of {self.passes} passes, noise "
+            f"{self.snr_gain_db:.1f} dB lower{left_out}"
+        )
 
 
 class CaptureRecord(Record):
@@ -208,7 +222,13 @@ class CaptureFolder:
                 if number not in passes:
                     self.pass_path(number).unlink(missing_ok=True)
                     self.pass_blocks_path(number).unlink(missing_ok=True)
+            self.leave_no_empty_passes()
         self.finish()
+
+    def leave_no_empty_passes(self) -> None:
+        """Take away the folder of the passes when none is in it."""
+        with contextlib.suppress(OSError):
+            self.passes_path.rmdir()
 
     def finish(self) -> None:
         """Finish the renaming of a take, where a program was killed in the midst of it."""

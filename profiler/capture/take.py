@@ -29,7 +29,7 @@ from profiler.rig.rig import Rig
 from profiler.stimulus import synthesis
 from profiler.stimulus.plan import Placed, SignalPlan
 
-__all__ = ["OnTake", "TakeProgress", "take", "taken"]
+__all__ = ["OnTake", "TakeProgress", "is_under_way", "take", "taken"]
 
 SPARE_DISK_BYTES = 50_000_000  # left free beside the take itself
 SET_ASIDE = "set-aside-"  # folders of what another take left unfinished
@@ -116,17 +116,28 @@ def take(
     return folder
 
 
-def taken(rig: Rig, plan: SignalPlan, path: Path) -> bool:
-    """Whether `path` holds this very take, whole, and nobody has looked at it yet.
+def taken(rig: Rig, plan: SignalPlan, path: Path) -> CaptureFolder | None:
+    """This very take, where `path` holds it whole and nobody has looked at it yet.
 
     Then the command that took it was stopped before it was done, and goes on from there.
     """
     folder = CaptureFolder(Path(path))
     folder.finish()
     if not folder.record_path.is_file() or folder.alignment_path.exists():
-        return False
+        return None
     record = folder.record()
-    return (record.rig, record.plan) == (rig, plan.bracketed())
+    same = (record.rig, record.plan) == (rig, plan.bracketed())
+    return folder if same and not is_under_way(rig, plan, path) else None
+
+
+def is_under_way(rig: Rig, plan: SignalPlan, path: Path) -> bool:
+    """Whether this very take was begun in `path` and not done with."""
+    folder = CaptureFolder(Path(path))
+    try:
+        journal = Journal.load_json(folder.journal_path)
+    except DefinitionError:  # none, or of another version
+        return False
+    return (journal.rig, journal.plan) == (rig, plan.bracketed())
 
 
 def _play_once(player: Player):
@@ -293,6 +304,7 @@ def _set_aside(folder, passes):
         for path in kept:
             if path.exists():
                 path.replace(aside / path.name)
+    folder.leave_no_empty_passes()
     folder.journal_path.unlink(missing_ok=True)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from profiler import wav
 from profiler.cli import console, options
 from profiler.stimulus.plan import plan_path
 
@@ -14,11 +13,12 @@ from profiler.stimulus.plan import plan_path
 @options.signal
 @options.folder
 @options.level
+@options.average
 @options.yes
 @options.no_input
 @options.dry_run
 @options.json_output
-def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json):
+def command(rig_name, signal_name, output, level, passes, yes, no_input, dry_run, as_json):
     """Play a stimulus through RIG, record the response, and align it."""
     from profiler.capture.safety import announce
     from profiler.rig.rig import load_rig
@@ -30,14 +30,15 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
     if dry_run:
         rehearse(plan, announce(rig, plan), output)
         return
-    show_capture(play(rig, plan, output, yes=yes, no_input=no_input), as_json)
+    folder = play(rig, plan, output, yes=yes, no_input=no_input, passes=passes)
+    show_capture(folder, as_json)
 
 
 def show_capture(folder, as_json):
     """Align a capture, and show where it is and how it lies."""
     from profiler.capture.alignment import load_aligned
 
-    repairs = folder.record().repairs
+    repairs, average = folder.record().repairs, folder.record().average
     for repair in repairs:
         console.talk(f"repaired: {repair}")
     alignment = load_aligned(folder).alignment
@@ -47,6 +48,7 @@ def show_capture(folder, as_json):
                 "schema": "ampscope.captured/1",
                 "folder": str(folder.path),
                 "repairs": list(repairs),
+                "average": average and average.model_dump(mode="json"),
                 "alignment": alignment.model_dump(mode="json"),
             }
         )
@@ -56,16 +58,20 @@ def show_capture(folder, as_json):
             ("capture", str(folder.path)),
             ("delay", alignment_words(alignment)),
             ("polarity", polarity_words(alignment)),
+            *((("average", average.words()),) if average else ()),
         )
     )
 
 
-def play(rig, plan, output, *, yes, no_input):
+def play(rig, plan, output, *, yes, no_input, passes=1):
     """Confirm the sound, play the plan, and return the folder of the capture."""
     from profiler.capture.safety import announce
-    from profiler.capture.take import take
+    from profiler.capture.take import take, taken
     from profiler.rig.connect import connect
 
+    if (folder := taken(rig, plan, output)) is not None and not yes:
+        console.talk(f"{output}: the take is there already and is looked at (-y takes it anew)")
+        return folder
     console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
     with console.StageProgress() as progress:
         progress.started("capture")
@@ -75,6 +81,7 @@ def play(rig, plan, output, *, yes, no_input):
             output,
             connect(rig),
             replace=yes,
+            passes=passes,
             on_progress=lambda p: progress.progress(
                 "capture", p.seconds / p.total_seconds, take_detail(p)
             ),
@@ -99,12 +106,12 @@ def default_folder(rig) -> Path:
 
 def rehearse(plan, announcement, output):
     """What `--dry-run` does: say it, and write the stimulus to listen to."""
-    from profiler.stimulus.synthesis import render
+    from profiler.stimulus.synthesis import write
 
     for line in announcement.lines():
         console.talk(line)
     path = Path(output).with_name(f"{Path(output).name}-stimulus.wav")
-    wav.write(path, render(plan), plan.sample_rate)
+    write(path, plan)
     plan.save(plan_path(path))
     console.show(str(path))
     console.talk("dry run: no sound was made")

@@ -13,12 +13,15 @@ from profiler.cli.capture import alignment_words, default_folder, polarity_words
 @options.signal
 @options.folder
 @options.level
+@options.average
 @options.training
 @options.yes
 @options.no_input
 @options.dry_run
 @options.json_output
-def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json, **training):
+def command(
+    rig_name, signal_name, output, level, passes, yes, no_input, dry_run, as_json, **training
+):
     """From a rig to a playable model: capture, align, measure, train, export, verify, report.
 
     The same command again goes on where the last one stopped.
@@ -56,6 +59,7 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
             connect=confirmed,
             listener=progress,
             replace=yes,
+            passes=passes,
         )
     for warning in result.analysis.warnings:
         console.warn(warning)
