@@ -26,7 +26,7 @@ from profiler.capture.alignment import AlignedCapture, load_aligned
 from profiler.capture.checks.verdict import Verdict, refuse_failed, verdict
 from profiler.capture.folder import CaptureFolder
 from profiler.capture.importing import import_pair
-from profiler.capture.take import take
+from profiler.capture.take import is_under_way, take
 from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
 from profiler.model.training import TrainedModel, TrainingOptions, finished_model, train
@@ -73,6 +73,7 @@ def profile(
     connect: Callable[[], Interface],
     listener: Listener,
     replace: bool = False,
+    passes: int = 1,
     accepted: Collection[FaultName] = (),
 ) -> Profile:
     """From a rig to a verified model: the stages in order.
@@ -87,6 +88,8 @@ def profile(
         Opens the interface and confirms the sound; called only when a take is needed.
     replace : bool
         Take anew when the folder holds a capture of another rig or signal.
+    passes : int
+        How often the plan is played; more than once, and the passes are averaged.
     accepted : collection of str
         Findings of the check that shall not stop the work; written into the capture.
 
@@ -100,7 +103,7 @@ def profile(
     KeyboardInterrupt
         Ctrl-C. In training the best model so far is exported and verified first.
     """
-    folder = _captured(rig, plan, Path(path), connect, listener, replace)
+    folder = _captured(rig, plan, Path(path), connect, listener, replace, passes)
     checked = _checked(folder, accepted, listener)
     capture = _aligned(folder, listener)
     analysis = _measured(folder, capture, listener)
@@ -214,17 +217,18 @@ def interruption(model: TrainedModel, nam_path: Path) -> KeyboardInterrupt:
     return interrupt
 
 
-def _captured(rig, plan, path, connect, listener, replace):
+def _captured(rig, plan, path, connect, listener, replace, passes):
     folder = CaptureFolder(path)
+    folder.finish()
     if folder.record_path.is_file():
         record = folder.record()
-        difference = _difference(record, rig, plan)
-        if difference is None:
+        difference = _difference(record, rig, plan, passes)
+        if difference is None and not (plan and is_under_way(rig, plan, path)):
             folder.verify_unchanged()
             seconds = record.plan.seconds
             listener.finished("capture", f"{seconds:.0f} s of {record.plan.name}", skipped=True)
             return folder
-        if not replace:
+        if difference is not None and not replace:
             raise CaptureError(
                 f"{path}: holds a capture of {difference}: choose another folder with -o, or "
                 "take it anew with -y"
@@ -243,6 +247,7 @@ def _captured(rig, plan, path, connect, listener, replace):
         path,
         interface,
         replace=replace,
+        passes=passes,
         on_progress=lambda at: listener.progress(
             "capture",
             at.seconds / at.total_seconds,
@@ -250,17 +255,22 @@ def _captured(rig, plan, path, connect, listener, replace):
             f"{at.total_seconds - at.seconds:.0f} s of sound left",
         ),
     )
-    listener.finished("capture", f"{plan.bracketed().seconds:.0f} s of {plan.name}")
+    detail = f"{plan.bracketed().seconds:.0f} s of {plan.name}"
+    average = folder.record().average
+    listener.finished("capture", f"{detail}, {average.words()}" if average else detail)
     return folder
 
 
-def _difference(record, rig, plan):
+def _difference(record, rig, plan, passes):
     """What of a capture is not what is asked for now, in words; None when all agrees."""
     if record.rig != rig:
         named = record.rig.name
         return f"rig {named}" if named != rig.name else f"rig {named} as it was set before"
     if plan is not None and record.plan != plan.bracketed():
         return f"signal {record.plan.name} (version {record.plan.version}) at another level or rate"
+    played = record.average.passes if record.average else 1
+    if plan is not None and played < passes:
+        return f"{played} of {passes} passes"
     return None
 
 

@@ -186,15 +186,20 @@ def apply(
     margin = 0 if abs(fraction) < WHOLE_TOLERANCE else SINC_HALF_LENGTH
     shifted = delays.piece(response, whole - margin, plan.frames + 2 * margin)
     if margin:
-        at = np.arange(-margin, margin + 1)
-        taps = np.sinc(at + fraction) * scipy.signal.windows.kaiser(2 * margin + 1, SINC_BETA)
-        shifted = scipy.signal.oaconvolve(shifted, taps / taps.sum(), mode="valid")
+        shifted = scipy.signal.oaconvolve(shifted, fractional_taps(fraction), mode="valid")
     return AlignedCapture(
         plan=plan,
         alignment=alignment,
         stimulus=np.asarray(stimulus, dtype=np.float32)[: plan.frames],
         response=shifted.astype(np.float32),
     )
+
+
+def fractional_taps(fraction: float) -> np.ndarray:
+    """A windowed sinc, `SINC_HALF_LENGTH` taps each side, that reads `fraction` samples ahead."""
+    at = np.arange(-SINC_HALF_LENGTH, SINC_HALF_LENGTH + 1)
+    taps = np.sinc(at + fraction) * scipy.signal.windows.kaiser(len(at), SINC_BETA)
+    return taps / taps.sum()
 
 
 def load_aligned(folder: CaptureFolder) -> AlignedCapture:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from profiler import wav
 from profiler.cli import console, options
 from profiler.cli.check import show_findings
 from profiler.stimulus.plan import plan_path
@@ -15,6 +14,7 @@ from profiler.stimulus.plan import plan_path
 @options.signal
 @options.folder
 @options.level
+@options.average
 @options.accept
 @click.option(
     "--meter",
@@ -26,7 +26,7 @@ from profiler.stimulus.plan import plan_path
 @options.dry_run
 @options.json_output
 def command(
-    rig_name, signal_name, output, level, accepted, meter, yes, no_input, dry_run, as_json
+    rig_name, signal_name, output, level, passes, accepted, meter, yes, no_input, dry_run, as_json
 ):
     """Play a stimulus through RIG, record the response, check it, and align it."""
     from profiler.capture.safety import announce
@@ -44,7 +44,8 @@ def command(
 
         show_advice(set_level(rig, plan, yes=yes, no_input=no_input), as_json)
         return
-    show_capture(play(rig, plan, output, yes=yes, no_input=no_input), accepted, as_json)
+    folder = play(rig, plan, output, yes=yes, no_input=no_input, passes=passes)
+    show_capture(folder, accepted, as_json)
 
 
 def show_capture(folder, accepted, as_json):
@@ -55,7 +56,7 @@ def show_capture(folder, accepted, as_json):
     from profiler.capture.alignment import load_aligned
     from profiler.capture.checks.verdict import verdict
 
-    repairs = folder.record().repairs
+    repairs, average = folder.record().repairs, folder.record().average
     for repair in repairs:
         console.talk(f"repaired: {repair}")
     found = verdict(folder, accepted)
@@ -74,6 +75,7 @@ def show_capture(folder, accepted, as_json):
                 "folder": str(folder.path),
                 "repairs": list(repairs),
                 "check": found.findings_only().model_dump(mode="json"),
+                "average": average and average.model_dump(mode="json"),
                 "alignment": alignment.model_dump(mode="json"),
             }
         )
@@ -83,17 +85,21 @@ def show_capture(folder, accepted, as_json):
             ("capture", str(folder.path)),
             ("delay", alignment_words(alignment)),
             ("polarity", polarity_words(alignment)),
+            *((("average", average.words()),) if average else ()),
         )
     )
     show_findings(found)
 
 
-def play(rig, plan, output, *, yes, no_input):
+def play(rig, plan, output, *, yes, no_input, passes=1):
     """Confirm the sound, play the plan, and return the folder of the capture."""
     from profiler.capture.safety import announce
-    from profiler.capture.take import take
+    from profiler.capture.take import take, taken
     from profiler.rig.connect import connect
 
+    if (folder := taken(rig, plan, output)) is not None and not yes:
+        console.talk(f"{output}: the take is there already and is looked at (-y takes it anew)")
+        return folder
     console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
     with console.StageProgress() as progress:
         progress.started("capture")
@@ -103,6 +109,7 @@ def play(rig, plan, output, *, yes, no_input):
             output,
             connect(rig),
             replace=yes,
+            passes=passes,
             on_progress=lambda p: progress.progress(
                 "capture", p.seconds / p.total_seconds, take_detail(p)
             ),
@@ -127,12 +134,12 @@ def default_folder(rig) -> Path:
 
 def rehearse(plan, announcement, output):
     """What `--dry-run` does: say it, and write the stimulus to listen to."""
-    from profiler.stimulus.synthesis import render
+    from profiler.stimulus.synthesis import write
 
     for line in announcement.lines():
         console.talk(line)
     path = Path(output).with_name(f"{Path(output).name}-stimulus.wav")
-    wav.write(path, render(plan), plan.sample_rate)
+    write(path, plan)
     plan.save(plan_path(path))
     console.show(str(path))
     console.talk("dry run: no sound was made")

@@ -28,6 +28,15 @@ signal = click.option(
     show_default=True,
     help="Stimulus: a name from `ampscope signal list`, or a TOML file.",
 )
+average = click.option(
+    "--average",
+    "passes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Play the stimulus N times and average: the noise falls by 10 log10 N dB.",
+)
 accept = click.option(
     "--accept",
     "accepted",

@@ -13,13 +13,16 @@ from profiler.cli.capture import alignment_words, default_folder, polarity_words
 @options.signal
 @options.folder
 @options.level
+@options.average
 @options.training
 @options.accept
 @options.yes
 @options.no_input
 @options.dry_run
 @options.json_output
-def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json, **chosen):
+def command(
+    rig_name, signal_name, output, level, passes, yes, no_input, dry_run, as_json, **chosen
+):
     """From a rig to a playable model: capture, check, measure, train, export, verify, report.
 
     The same command again goes on where the last one stopped.
@@ -59,6 +62,7 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
             listener=progress,
             replace=yes,
             accepted=accepted,
+            passes=passes,
         )
     for finding in result.verdict.findings:
         if finding.severity != "note":
