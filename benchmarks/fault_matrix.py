@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.signal
-
 from profiler.capture.checks.check import check
+
 from profiler.capture.checks.evidence import Evidence
 from profiler.rig.connect import connect
 from profiler.rig.faults import KINDS, Fault, inject, weakest

@@ -21,24 +21,16 @@ from profiler.units import db_to_amplitude
 SINE_FADE_SECONDS = 0.005  # long against a period of the hearing's best range, short to wait for
 
 
-<<<<<<< HEAD
-def sine(segment: Sine | Reference, sample_rate: int):
-    """A steady tone, `(n,)` float64, with raised-cosine fades at both ends."""
-    tone = np.sin(2 * np.pi * _periods(frames(segment, sample_rate), segment, sample_rate))
-    fade = segment.fade_seconds if isinstance(segment, Sine) else SINE_FADE_SECONDS
-    return db_to_amplitude(segment.level_dbfs) * with_fades(tone, sample_rate, fade)
-=======
 def sine(segment: Sine | Reference, sample_rate: int, start: int = 0, stop: int | None = None):
-    """A steady tone, `(n,)` float64, with 5 ms of raised-cosine fade at both ends.
+    """A steady tone, `(n,)` float64, with raised-cosine fades at both ends.
 
     With `start` and `stop` those of its samples only.
     """
     n = frames(segment, sample_rate)
     stop = n if stop is None else stop
     tone = np.sin(2 * np.pi * _periods(start, stop, segment, sample_rate))
-    faded = piece_with_fades(tone, start, n, sample_rate, SINE_FADE_SECONDS)
-    return db_to_amplitude(segment.level_dbfs) * faded
->>>>>>> take
+    fade = segment.fade_seconds if isinstance(segment, Sine) else SINE_FADE_SECONDS
+    return db_to_amplitude(segment.level_dbfs) * piece_with_fades(tone, start, n, sample_rate, fade)
 
 
 def probe(segment: Probe, sample_rate: int):
