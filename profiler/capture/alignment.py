@@ -40,6 +40,8 @@ CALIBRATION_TOLERANCE = 1.0  # samples between a calibration and the take
 CALIBRATION_SIGMA = 0.01  # what a driver repeats to, from one opening to the next
 LARGEST_DRIFT = 0.5  # samples over a take; costs an ESR of about 1e-3 at its ends
 
+ONE_CLOCK = "play and record by one clock (one interface, or a shared word clock)"
+
 METHOD = 1  # raised when the same take would be measured otherwise
 
 WHOLE_TOLERANCE = 1e-3  # a delay this near a whole number is one: ESR 3e-8
@@ -303,8 +305,10 @@ def _drift(plan, found, absolute):
     if abs(slope) * plan.seconds > LARGEST_DRIFT + 3 * sigma:
         raise NotAligned(
             f"the delay drifts by {slope * plan.seconds:+.2f} samples over the take "
-            f"({ppm:+.2f} ppm, at most {LARGEST_DRIFT:g} samples expected): play and record by "
-            "one clock (one interface, or a shared word clock)"
+            f"({ppm:+.2f} ppm, at most {LARGEST_DRIFT:g} samples expected)",
+            ONE_CLOCK,
+            fault="clock-drift",
+            size=ppm,
         )
     return ppm
 
@@ -314,6 +318,9 @@ def _check_calibration(calibrated, measured, sigma):
     if abs(apart) > max(CALIBRATION_TOLERANCE, 3 * sigma):
         raise NotAligned(
             f"the take lies {measured:.1f} samples behind the stimulus but the interface's "
-            f"calibration says {calibrated:.1f}: the latency has changed since; calibrate it "
-            "again (ampscope calibrate latency) with the same settings, and take it again"
+            f"calibration says {calibrated:.1f}",
+            "the latency has changed since; calibrate it again (ampscope calibrate latency) with "
+            "the same settings, and take it again",
+            fault="latency-changed",
+            size=apart,
         )
