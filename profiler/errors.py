@@ -50,6 +50,8 @@ class CaptureError(ProfilerError):
         Its place, a time of the stimulus.
     size : float, optional
         How much of it, in the fault's own unit: frames, ppm, samples, Hz.
+    others : tuple of CaptureError
+        What else is wrong with the same recording.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class CaptureError(ProfilerError):
         self.fault = fault
         self.at_seconds = at_seconds
         self.size = size
+        self.others: tuple[CaptureError, ...] = ()
 
 
 class Clipping(CaptureError):

@@ -34,9 +34,7 @@ def refuse_silence(response: np.ndarray) -> None:
     """Raise `Silent` for a response that holds nothing."""
     level = peak_dbfs(response)
     if level < SILENT_DBFS:
-        raise Silent(
-            f"nothing came back (peak {level:.0f} dBFS)", CHECK_WIRING, fault="no-signal"
-        )
+        raise Silent(f"nothing came back (peak {level:.0f} dBFS)", CHECK_WIRING, fault="no-signal")
 
 
 def unmatched(plan: SignalPlan, stimulus, response) -> CaptureError:
