@@ -129,6 +129,21 @@ def missing_marker(plan: SignalPlan, stimulus, response, placed: Placed, lag: in
     )
 
 
+def cut_marker(placed: Placed, is_head: bool, rate: int) -> NotAligned:
+    """The error for a head marker whose beginning, or a tail marker whose end, is not there."""
+    edge, at, when = (
+        ("beginning", placed.start, "start recording before playing")
+        if is_head
+        else ("end", placed.stop, "record until the stimulus has ended")
+    )
+    return NotAligned(
+        f"the {edge} of the marker {placed.segment.name!r} is not in the response, it is truncated",
+        f"{when}, and let the interface wake up first",
+        fault="truncated",
+        at_seconds=at / rate,
+    )
+
+
 def too_noisy(plan: SignalPlan) -> NotAligned:
     """The error for a take that is found, but of which too little is above the noise."""
     return NotAligned(

@@ -40,7 +40,9 @@ QUIETEST_STRETCH_DB = -40.0  # re the loudest: below it a stretch is not asked
 OFF_WHOLE = 0.1  # samples that a marker is off the whole of its neighbours, at the most
 LEAST_PROGRAMME_BREAK = 24.0  # samples: a second of guitar is less exact than a marker
 SAME_DELAY = 24  # samples: nearer, two correlation peaks belong to one delay
-LARGEST_HALVES_APART = 0.6  # samples between a marker's halves, beyond the other markers'
+MOST_APART = 0.3  # samples between a marker's halves, beyond the other markers'
+MOST_BENT_APART = 8.0  # where there are too few others; distortion makes 0.5
+LEAST_MARKERS = 3
 FASTEST_DRIFT_PPM = 250.0  # two clocks are never further apart
 
 PROGRAMME = ("marker", "guitar", "noise", "multisine", "file")
@@ -59,6 +61,8 @@ TELLING_APART = (0.3, 0.6)  # and of their errors
 INDIFFERENT = 40.0  # log-likelihood that noise alone may gather
 LEAST_COPY = 0.7  # of a copy of a piece, re the piece
 COPY_SECONDS = 0.001  # a copy of the head's beginning is at least this early
+MUTE_SECONDS = 0.05  # of a marker's edge that is cut off
+MUTE_BELOW = 0.25  # of the energy that is due
 EDGE_SECONDS = (0.004, 0.01, 0.025, 0.05, 0.1)  # of a marker that are looked at on their own
 
 
@@ -114,6 +118,17 @@ def anchors(plan: SignalPlan, stimulus, response) -> list[Anchor]:
         stretch = delays.marker_stretch(stimulus, response, placed, rate, lag, halves)
         found.append(Anchor(stretch, confidence, placed))
     return found
+
+
+def clearest_lag(plan: SignalPlan, stimulus, response) -> int | None:
+    """The whole delay of the marker that is heard best; None where none is heard."""
+    rate = plan.sample_rate
+    span = round(EARLIEST_SECONDS * rate), round(LATEST_SECONDS * rate)
+    matches = [
+        delays.matched(stimulus, response, placed, rate, *span) for placed in plan.of_kind("marker")
+    ]
+    lag, confidence = max(matches, key=operator.itemgetter(1), default=(0, 0.0))
+    return lag if confidence >= LEAST_CONFIDENCE_DB else None
 
 
 def _neighbours(n, clear):
@@ -185,9 +200,12 @@ def refuse_slips(
         raise _refusal(found_slips)
     # what distortion shifts between code and inverted code, it shifts in every marker
     apart = np.array([_halves_apart(stimulus, response, a, transfer, rate) for a in found])
-    for anchor, beyond in zip(found, apart - np.median(apart), strict=True):
-        if abs(beyond) > LARGEST_HALVES_APART:
-            raise _refusal([Slip(anchor.stretch.centre / rate, round(beyond))])
+    few = len(found) < LEAST_MARKERS
+    beyond, most = (apart, MOST_BENT_APART) if few else (apart - np.median(apart), MOST_APART)
+    for anchor, samples in zip(found, beyond, strict=True):
+        if abs(samples) > most:
+            whole = round(float(np.copysign(max(abs(samples), 1.0), samples)))
+            raise _refusal([Slip(anchor.stretch.centre / rate, whole)])
     _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate)
 
 
@@ -205,7 +223,7 @@ def hidden_slips(plan: SignalPlan, stimulus, response, lag: int, *, linear=False
     rate = plan.sample_rate
     gaps = _gaps(plan)
     spans = [
-        tracking.span_of(stimulus, response, *gap.edges, (lag,), rate, linear=linear)
+        tracking.span_of(stimulus, response, gap.start, gap.stop, (lag,), rate, linear=linear)
         for gap in gaps
     ]
     told = [tracking.filters_of(span) for span in spans]
@@ -233,8 +251,12 @@ class Gap:
     after: Placed
 
     @property
-    def edges(self) -> tuple[int, int]:
-        return self.before.start, self.after.stop
+    def start(self) -> int:
+        return self.before.start
+
+    @property
+    def stop(self) -> int:
+        return self.after.stop
 
     def in_markers(self, span):
         """Which blocks of a span hear nothing but a marker."""
@@ -254,7 +276,7 @@ def _between_markers(stimulus, response, found, absolute, rate, linear):
     lags = round(float(absolute[0])) + np.concatenate([[0], np.cumsum(steps)])
     gaps = [Gap(a.placed, b.placed) for a, b in itertools.pairwise(found)]
     spans = [
-        tracking.span_of(stimulus, response, *gap.edges, pair, rate, linear=linear)
+        tracking.span_of(stimulus, response, gap.start, gap.stop, pair, rate, linear=linear)
         for gap, pair in zip(gaps, itertools.pairwise(lags), strict=True)
     ]
     told = []  # what each gap tells of the device: a broken one by its markers only
@@ -262,7 +284,7 @@ def _between_markers(stimulus, response, found, absolute, rate, linear):
         if step == 0:
             told.append(tracking.filters_of(span))
             continue
-        halves = gap.in_markers(span), span.starts < 0.5 * sum(gap.edges)
+        halves = gap.in_markers(span), span.starts < 0.5 * (gap.start + gap.stop)
         told.append(
             tracking.filters_of(span, halves[0] & halves[1], 0)
             + tracking.filters_of(span, halves[0] & ~halves[1], 1)
@@ -481,6 +503,10 @@ def _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate):
                 apart, gain = _displacement(
                     stimulus, response, at, frames, transfer.lag, transfer, rate
                 )
+                if gain < LEAST_COPY and _is_mute(
+                    stimulus, response, anchor, first, transfer, rate
+                ):
+                    raise diagnosis.cut_marker(anchor.placed, anchor is found[0], rate)
                 if gain < LEAST_COPY:  # nothing is left of what followed the break
                     raise _refusal([Slip((at + 0.5 * frames) / rate, -frames, at_least=True)])
                 change = -apart if anchor is found[0] else apart
@@ -491,6 +517,17 @@ def _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate):
     )
     if gain > LEAST_COPY:
         raise _refusal([Slip(at / rate, -apart)])
+
+
+def _is_mute(stimulus, response, anchor, first, transfer, rate):
+    """Whether the outer edge of a marker is not there at all."""
+    frames = round(MUTE_SECONDS * rate)
+    start = anchor.placed.start
+    if first:  # the edge is the end of the inverted code
+        start += half_frames(rate) + round(MARKER_CODE_SECONDS * rate) - frames
+    heard = delays.piece(response, start + transfer.lag, frames)
+    due = _predicted(stimulus, transfer, start + transfer.lag, frames, transfer.lag, rate)
+    return np.sum(heard**2) < MUTE_BELOW * np.sum(due**2)
 
 
 def _follows(stimulus, response, start, frames, lag, transfer, rate):
