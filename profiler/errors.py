@@ -39,7 +39,38 @@ class Dropout(InterfaceError):
 
 
 class CaptureError(ProfilerError):
-    """The recording cannot be used."""
+    """The recording cannot be used.
+
+    Attributes
+    ----------
+    cause, action : str
+        The two halves of the message; without an action, the cause is all of it.
+    fault : str, optional
+        The name in `profiler.rig.faults` of what was seen, where it has one.
+    at_seconds : float, optional
+        Its place, a time of the stimulus.
+    size : float, optional
+        How much of it, in the fault's own unit: frames, ppm, samples, Hz.
+    others : tuple of CaptureError
+        What else is wrong with the same recording.
+    """
+
+    def __init__(
+        self,
+        cause: str = "",
+        action: str = "",
+        *,
+        fault: str | None = None,
+        at_seconds: float | None = None,
+        size: float | None = None,
+    ):
+        super().__init__(f"{cause}: {action}" if action else cause)
+        self.cause = cause
+        self.action = action
+        self.fault = fault
+        self.at_seconds = at_seconds
+        self.size = size
+        self.others: tuple[CaptureError, ...] = ()
 
 
 class Clipping(CaptureError):
