@@ -22,6 +22,7 @@ from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
 from profiler.capture.hum import measure_hum
 from profiler.capture.silences import silences
+from profiler.capture.time_effects import has_time_effect
 from profiler.stimulus.marker import half_frames
 from profiler.stimulus.plan import PROBE_GAP_SECONDS, Placed, Probe, Staircase
 from profiler.units import amplitude_to_db, db_to_amplitude, power_to_db
@@ -50,9 +51,14 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     if capture is None:
         return
     yield from hum(capture)
-    gate = list(noise_gate(capture))
+    # what sounds on or wavers is neither a noise of the room nor the hiss under a tone
+    wavering = has_time_effect(capture)
+    gate = list(noise_gate(capture, judge_floor=not wavering))
     # a gate that opens and shuts makes bursts of its own
-    yield from gate or room_noise(capture)
+    if gate or wavering:
+        yield from gate
+    else:
+        yield from room_noise(capture)
 
 
 def hum(capture: AlignedCapture) -> Iterator[Finding]:
@@ -86,12 +92,12 @@ def hum(capture: AlignedCapture) -> Iterator[Finding]:
     )
 
 
-def noise_gate(capture: AlignedCapture) -> Iterator[Finding]:
-    """Soft sounds that are swallowed, and a noise that comes and goes with the tone."""
+def noise_gate(capture: AlignedCapture, *, judge_floor: bool = True) -> Iterator[Finding]:
+    """Soft sounds that are swallowed, or a noise that comes and goes with the tone."""
     drop, at_seconds = _swallowed(capture)
     cause = f"soft tones come back {drop:.0f} dB too soft: their quiet end is cut off"
     limit = GATE_DROP_DB
-    if drop <= limit:
+    if drop <= limit and judge_floor:
         drop, at_seconds, limit = _floor_toggles(capture), None, GATED_FLOOR_DB
         cause = (
             f"the hiss is {drop:.0f} dB louder under a tone than in silence: a gate shuts it off"
