@@ -28,7 +28,7 @@ from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
 from profiler.capture.safety import Announcement, announce
 from profiler.definitions import Record, user_data_folder
-from profiler.errors import InterfaceError, NotAligned, ProfilerError
+from profiler.errors import CaptureError, InterfaceError, NotAligned
 from profiler.rig.interface import Interface, StreamReport
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import SignalPlan, load_signal
@@ -276,8 +276,16 @@ def _evidence(rig, plan, stimulus, recorded, stream: StreamReport):
         loopback=recorded[:, 1] if recorded.shape[1] > 1 else None,
         is_loop=True,
         stream=stream,
-        fingerprint=loop.stored(rig),
+        fingerprint=_fingerprint_before(rig),
     )
+
+
+def _fingerprint_before(rig):
+    """To compare with; one that cannot be used is about to be replaced."""
+    try:
+        return loop.stored(rig)
+    except CaptureError:
+        return None
 
 
 def _python():
@@ -394,7 +402,7 @@ def _ceiling(rig):
 def _known_loop(rig):
     try:
         known = loop.stored(rig)
-    except ProfilerError as error:
+    except CaptureError as error:
         return Item(name="fingerprint", status="warn", found="unusable", reason=str(error))
     if known is None:
         return Item(

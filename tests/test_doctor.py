@@ -147,6 +147,7 @@ def test_a_known_fingerprint_is_told_and_an_unusable_one_too(at_once, idle):
     path.write_text("{}")
     item = items_of(doctor.examine_machine(rig))["fingerprint"]
     assert (item.status, item.found) == ("warn", "unusable")
+    assert examined(rig).findings == ()  # nothing to compare with, and it is replaced
 
 
 def test_a_clean_wire_passes_with_its_numbers():
