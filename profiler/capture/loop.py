@@ -297,7 +297,8 @@ class LevelPoint(Record):
     frequency: float
     level_dbfs: float
     gain_db: float
-    thd_percent: float
+    thd_percent: float  # without what noise adds to it,
+    thd_floor_percent: float  # which is this
     noise_rms_dbfs: float | None  # under the tone; None for none at all
 
 
@@ -387,6 +388,7 @@ def measure_loop(plan: SignalPlan, stimulus: np.ndarray, recorded: np.ndarray) -
                 level_dbfs=tone.level_dbfs,
                 gain_db=tone.gain_db,
                 thd_percent=100 * tone.thd,
+                thd_floor_percent=100 * tone.thd_floor,
                 noise_rms_dbfs=_or_none(float(amplitude_to_db(tone.noise_rms))),
             )
             for tone in tones

@@ -90,7 +90,7 @@ def show(report):
                     f"{p.frequency:g} Hz",
                     f"{p.level_dbfs:.1f} dBFS",
                     f"{p.gain_db:+.3f} dB",
-                    f"{p.thd_percent:.4f} %",
+                    thd_words(p),
                     noise_words(p.noise_rms_dbfs),
                 )
                 for p in sorted(
@@ -122,3 +122,10 @@ def loop_facts(f):
 
 def noise_words(level_dbfs):
     return "none at all" if level_dbfs is None else f"{level_dbfs:.1f} dBFS"
+
+
+def thd_words(point):
+    """Never below what noise alone would show."""
+    if point.thd_percent < 2 * point.thd_floor_percent:
+        return f"< {2 * point.thd_floor_percent:.4f} %"
+    return f"{point.thd_percent:.4f} %"

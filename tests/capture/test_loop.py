@@ -106,8 +106,7 @@ def test_distortion_and_compression_are_those_of_a_cubic(percent):
     for point in found.levels:
         a = 10 ** (point.level_dbfs / 20)
         truth = 100 * (cubic * a**2 / 4) / (1 - 0.75 * cubic * a**2)
-        # noise of -100 dBFS is 0.02 % of the softest
-        assert point.thd_percent == pytest.approx(truth, rel=0.01, abs=0.05 * 10 ** (-60 / 20) / a)
+        assert point.thd_percent == pytest.approx(truth, rel=0.01, abs=2 * point.thd_floor_percent)
     top, below = (1 - 0.75 * cubic * 10 ** (level / 10) for level in (-0.1, -6.1))
     assert found.gain_change_at_top_db == pytest.approx(20 * math.log10(top / below), abs=0.001)
 
@@ -140,6 +139,13 @@ def test_the_word_length_is_the_grid_of_the_codes(bits):
     step = 2.0 ** (1 - bits)
     assert loop.word_bits(step * np.round(noise / step)) == bits
     assert loop.word_bits(noise) is None
+
+
+def test_the_floor_of_the_thd_is_what_noise_adds():
+    # amplitude^2 of noise in a line is 4 sigma^2 / n; nine lines, 0.16 s of each tone
+    (loudest, *_) = [p for p in measured(noise_rms_dbfs=-60.0).levels if p.level_dbfs == -0.1]
+    truth = 100 * math.sqrt(9 * 4 * 10 ** (-60 / 10) / (0.169 * RATE)) / 10 ** (-0.1 / 20)
+    assert loudest.thd_floor_percent == pytest.approx(truth, rel=0.03)
 
 
 def test_what_a_ceiling_forbids_is_said_to_be_unknown():
