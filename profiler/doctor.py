@@ -42,6 +42,7 @@ DISK_WARN_BYTES = 2_000_000_000  # some tens of captures with their models
 DISK_FAIL_BYTES = 200_000_000  # one capture
 SLOW_MINUTES = 10.0  # for the quality that docs/models.md states
 LATENCY_TAKES = 3  # beside the loop itself
+LARGEST_DRIFT_PPM = 0.2  # of one clock; 1 ppm is 9 samples in three minutes
 LARGEST_SPREAD_SAMPLES = 0.05  # a stable driver repeats to 1e-3; whole samples apart is a fault
 
 # Steps after which the simulated tweed is learned as well as docs/models.md says.
@@ -182,7 +183,9 @@ def examine_loop(
         round_trips_samples=(measures.delay_samples, *round_trips),
     )
     return LoopReport(
-        fingerprint=fingerprint, items=(_spread(fingerprint), *items), findings=findings
+        fingerprint=fingerprint,
+        items=(_spread(fingerprint), _clock(fingerprint), _polarity(fingerprint), *items),
+        findings=findings,
     )
 
 
@@ -247,6 +250,29 @@ def _spread(fingerprint):
         found=found,
         reason=f"at most {LARGEST_SPREAD_SAMPLES} expected: wire a loopback channel, which "
         "measures it in every take, or fix the block size",
+    )
+
+
+def _clock(fingerprint):
+    if fingerprint.drift_ppm is None or abs(fingerprint.drift_ppm) <= LARGEST_DRIFT_PPM:
+        return Item(name="clock", status="ok", found="one for send and return")
+    return Item(
+        name="clock",
+        status="fail",
+        found=f"{fingerprint.drift_ppm:+.2f} ppm between send and return",
+        reason=f"at most {LARGEST_DRIFT_PPM} expected: use one interface for both, or a shared "
+        "word clock",
+    )
+
+
+def _polarity(fingerprint):
+    if fingerprint.polarity > 0:
+        return Item(name="polarity", status="ok", found="as sent")
+    return Item(
+        name="polarity",
+        status="warn",
+        found="inverted",
+        reason="of a cable it should not be: one of its plugs or a switch swaps hot and cold",
     )
 
 

@@ -107,7 +107,6 @@ def loop_facts(f):
     milliseconds = 1e3 * f.delay_samples / f.sample_rate
     flat = [p.gain_db for p in f.response if p.frequency <= 18_000.0]
     yield "round trip", f"{f.delay_samples:.3f} samples ({milliseconds:.2f} ms)"
-    yield "polarity", "as sent" if f.polarity > 0 else "inverted"
     if f.drift_ppm is not None:
         yield "drift", f"{f.drift_ppm:+.3f} ppm"
     yield "gain", f"{f.gain_db:+.2f} dB, repeats within {f.gain_repeats_within_db:.4f} dB"
