@@ -28,7 +28,7 @@ from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
 from profiler.capture.safety import Announcement, announce
 from profiler.definitions import Record, user_data_folder
-from profiler.errors import InterfaceError, NotAligned, ProfilerError
+from profiler.errors import CaptureError, InterfaceError, NotAligned
 from profiler.rig.interface import Interface, StreamReport
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import SignalPlan, load_signal
@@ -42,6 +42,7 @@ DISK_WARN_BYTES = 2_000_000_000  # some tens of captures with their models
 DISK_FAIL_BYTES = 200_000_000  # one capture
 SLOW_MINUTES = 10.0  # for the quality that docs/models.md states
 LATENCY_TAKES = 3  # beside the loop itself
+LARGEST_DRIFT_PPM = 0.2  # of one clock; 1 ppm is 9 samples in three minutes
 LARGEST_SPREAD_SAMPLES = 0.05  # a stable driver repeats to 1e-3; whole samples apart is a fault
 
 # Steps after which the simulated tweed is learned as well as docs/models.md says.
@@ -182,7 +183,9 @@ def examine_loop(
         round_trips_samples=(measures.delay_samples, *round_trips),
     )
     return LoopReport(
-        fingerprint=fingerprint, items=(_spread(fingerprint), *items), findings=findings
+        fingerprint=fingerprint,
+        items=(_spread(fingerprint), _clock(fingerprint), _polarity(fingerprint), *items),
+        findings=findings,
     )
 
 
@@ -250,6 +253,29 @@ def _spread(fingerprint):
     )
 
 
+def _clock(fingerprint):
+    if fingerprint.drift_ppm is None or abs(fingerprint.drift_ppm) <= LARGEST_DRIFT_PPM:
+        return Item(name="clock", status="ok", found="one for send and return")
+    return Item(
+        name="clock",
+        status="fail",
+        found=f"{fingerprint.drift_ppm:+.2f} ppm between send and return",
+        reason=f"at most {LARGEST_DRIFT_PPM} expected: use one interface for both, or a shared "
+        "word clock",
+    )
+
+
+def _polarity(fingerprint):
+    if fingerprint.polarity > 0:
+        return Item(name="polarity", status="ok", found="as sent")
+    return Item(
+        name="polarity",
+        status="warn",
+        found="inverted",
+        reason="of a cable it should not be: one of its plugs or a switch swaps hot and cold",
+    )
+
+
 def _under_ceiling(rig, name):
     plan = load_signal(name).plan(rig.interface.sample_rate)
     over = plan.peak_dbfs - rig.maximum_send_dbfs
@@ -276,8 +302,16 @@ def _evidence(rig, plan, stimulus, recorded, stream: StreamReport):
         loopback=recorded[:, 1] if recorded.shape[1] > 1 else None,
         is_loop=True,
         stream=stream,
-        fingerprint=loop.stored(rig),
+        fingerprint=_fingerprint_before(rig),
     )
+
+
+def _fingerprint_before(rig):
+    """To compare with; one that cannot be used is about to be replaced."""
+    try:
+        return loop.stored(rig)
+    except CaptureError:
+        return None
 
 
 def _python():
@@ -394,7 +428,7 @@ def _ceiling(rig):
 def _known_loop(rig):
     try:
         known = loop.stored(rig)
-    except ProfilerError as error:
+    except CaptureError as error:
         return Item(name="fingerprint", status="warn", found="unusable", reason=str(error))
     if known is None:
         return Item(

@@ -147,6 +147,7 @@ def test_a_known_fingerprint_is_told_and_an_unusable_one_too(at_once, idle):
     path.write_text("{}")
     item = items_of(doctor.examine_machine(rig))["fingerprint"]
     assert (item.status, item.found) == ("warn", "unusable")
+    assert examined(rig).findings == ()  # nothing to compare with, and it is replaced
 
 
 def test_a_clean_wire_passes_with_its_numbers():
@@ -160,6 +161,8 @@ def test_a_clean_wire_passes_with_its_numbers():
     np.testing.assert_allclose(fingerprint.round_trips_samples, 500.25, atol=1e-3)
     assert {name: item.status for name, item in items_of(found).items()} == {
         "latency spread": "ok",
+        "clock": "ok",
+        "polarity": "ok",
         "under load": "ok",
     }
     fractions = [fraction for fraction, _ in heard]
@@ -174,6 +177,17 @@ def test_a_fault_from_a_rig_file_is_named(name, variant, severity, idle):
     assert [(finding.name, finding.severity) for finding in found.findings] == [(name, severity)]
     machine = doctor.MachineReport(items=(), training=())
     assert doctor.report(machine, found).passed == (severity != "stop")
+
+
+def test_two_clocks_are_a_failure_and_an_inverted_cable_a_doubt(idle):
+    items = items_of(examined(wire(faults={"clock-drift": Fault(strength=0.5)}, polarity=-1)))
+    assert items["clock"].status == "fail"
+    assert "+0.50 ppm" in items["clock"].found
+    assert items["polarity"].status == "warn"
+
+
+def test_one_clock_is_believed_in_noise(idle):
+    assert items_of(examined(wire(noise_rms_dbfs=-60.0)))["clock"].status == "ok"
 
 
 def test_a_changed_volume_is_told_against_the_fingerprint_before(idle):

@@ -31,7 +31,7 @@ from profiler.capture import delay as delays
 from profiler.capture.alignment import align
 from profiler.capture.calibration import conditions
 from profiler.definitions import Record, user_data_folder
-from profiler.errors import CaptureError
+from profiler.errors import CaptureError, DefinitionError
 from profiler.rig.rig import Chain, Rig
 from profiler.stimulus.plan import (
     PROBE_GAP_SECONDS,
@@ -291,12 +291,15 @@ def _edge(frequencies, gain_db):
     return float(edge), float(fall)
 
 
-class Distortion(Record):
-    """THD of a tone at a level."""
+class LevelPoint(Record):
+    """A tone of the ladders: what the interface does at that level."""
 
     frequency: float
     level_dbfs: float
-    thd_percent: float
+    gain_db: float
+    thd_percent: float  # without what noise adds to it,
+    thd_floor_percent: float  # which is this
+    noise_rms_dbfs: float | None  # under the tone; None for none at all
 
 
 class ResponsePoint(Record):
@@ -320,8 +323,8 @@ class LoopMeasures(Record):
     gain_change_at_top_db: float  # from 6 dB below the loudest tone of 1 kHz to it
     response: tuple[ResponsePoint, ...]
     band_edge_hz: float | None  # -3 dB; None: beyond the end of the sweep
-    distortion: tuple[Distortion, ...]
-    noise_rms_dbfs: float
+    levels: tuple[LevelPoint, ...]
+    noise_rms_dbfs: float | None  # of silence; None for none at all: a wire in software
     effective_bits: float  # IEEE 1241: of full scale, against noise and distortion of the loudest
     word_bits: int | None  # of the path, where its codes show that they are few
     not_reached: tuple[str, ...] = ()  # what the rig's ceiling left unmeasured
@@ -379,12 +382,19 @@ def measure_loop(plan: SignalPlan, stimulus: np.ndarray, recorded: np.ndarray) -
         gain_change_at_top_db=gain_change_at_top_db(ladder),
         response=_response_points(take.sweeps[0]),
         band_edge_hz=take.sweeps[0].edge_hz,
-        distortion=tuple(
-            Distortion(frequency=t.frequency, level_dbfs=t.level_dbfs, thd_percent=100 * t.thd)
-            for t in tones
-            if t.kind == "staircase" and t.frequency in FINGERPRINT_HZ
+        levels=tuple(
+            LevelPoint(
+                frequency=tone.frequency,
+                level_dbfs=tone.level_dbfs,
+                gain_db=tone.gain_db,
+                thd_percent=100 * tone.thd,
+                thd_floor_percent=100 * tone.thd_floor,
+                noise_rms_dbfs=_or_none(float(amplitude_to_db(tone.noise_rms))),
+            )
+            for tone in tones
+            if tone.kind == "staircase" and tone.frequency in FINGERPRINT_HZ
         ),
-        noise_rms_dbfs=rms_dbfs(take.quiet - np.mean(take.quiet)),
+        noise_rms_dbfs=_or_none(rms_dbfs(take.quiet - np.mean(take.quiet))),
         effective_bits=_effective_bits(loudest.residual_rms),
         word_bits=word_bits(recorded),
         not_reached=_not_reached(plan),
@@ -473,18 +483,20 @@ def stored(rig: Rig) -> Fingerprint | None:
     Raises
     ------
     CaptureError
-        The file that should hold it was measured under other conditions.
-    DefinitionError
-        The file is damaged.
+        The file that should hold it is damaged, or was measured under other conditions.
     """
     if rig.interface.driver == "file" or not fingerprint_path(rig).is_file():
         return None
     path = fingerprint_path(rig)
-    fingerprint = Fingerprint.load_json(path)
+    again = f"measure it again (ampscope doctor {rig.name} --loop)"
+    try:
+        fingerprint = Fingerprint.load_json(path)
+    except DefinitionError as error:
+        raise CaptureError(f"{error}; {again}") from error
     if fingerprint.conditions != conditions(rig):
         raise CaptureError(
             f"{path}: was measured with {fingerprint.conditions}, expected {conditions(rig)}: "
-            f"measure it again (ampscope doctor {rig.name} --loop)"
+            f"{again}"
         )
     return fingerprint
 
@@ -498,6 +510,10 @@ def _response_points(sweep):
         for frequency in RESPONSE_HZ
         if frequency <= sweep.frequencies[-1]
     )
+
+
+def _or_none(level_dbfs):
+    return level_dbfs if math.isfinite(level_dbfs) else None
 
 
 def _effective_bits(noise_and_distortion):

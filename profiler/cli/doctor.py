@@ -82,6 +82,22 @@ def show(report):
     if report.loop is not None:
         console.show("")
         console.show_facts(loop_facts(report.loop.fingerprint))
+        console.show("")
+        console.show_table(
+            ("tone", "played at", "gain", "THD", "noise under it"),
+            (
+                (
+                    f"{p.frequency:g} Hz",
+                    f"{p.level_dbfs:.1f} dBFS",
+                    f"{p.gain_db:+.3f} dB",
+                    thd_words(p),
+                    noise_words(p.noise_rms_dbfs),
+                )
+                for p in sorted(
+                    report.loop.fingerprint.levels, key=lambda p: (p.frequency, p.level_dbfs)
+                )
+            ),
+        )
         for finding in report.loop.findings:
             console.show(f"{finding.severity}: {finding.name}: {finding.sentence()}")
 
@@ -89,22 +105,26 @@ def show(report):
 def loop_facts(f):
     """A fingerprint in words."""
     milliseconds = 1e3 * f.delay_samples / f.sample_rate
-    thd = {
-        hz: max((d for d in f.distortion if d.frequency == hz), key=lambda d: d.level_dbfs)
-        for hz in sorted({d.frequency for d in f.distortion})
-    }
     flat = [p.gain_db for p in f.response if p.frequency <= 18_000.0]
     yield "round trip", f"{f.delay_samples:.3f} samples ({milliseconds:.2f} ms)"
-    yield "polarity", "as sent" if f.polarity > 0 else "inverted"
     if f.drift_ppm is not None:
         yield "drift", f"{f.drift_ppm:+.3f} ppm"
     yield "gain", f"{f.gain_db:+.2f} dB, repeats within {f.gain_repeats_within_db:.4f} dB"
     yield "response", f"{min(flat):+.2f} to {max(flat):+.2f} dB, 31.5 Hz to 18 kHz"
     yield "band ends", f"{f.band_edge_hz:.0f} Hz" if f.band_edge_hz else "beyond the sweep"
-    for hz, d in thd.items():
-        yield f"THD {hz:g} Hz", f"{d.thd_percent:.4f} % at {d.level_dbfs:.1f} dBFS"
     yield "gain at the top", f"{f.gain_change_at_top_db:+.4f} dB against 6 dB lower"
-    yield "noise", f"{f.noise_rms_dbfs:.1f} dBFS RMS"
+    yield "noise", noise_words(f.noise_rms_dbfs) + " RMS"
     yield "effective bits", f"{f.effective_bits:.1f}"
     for words in f.not_reached:
         yield "not reached", words
+
+
+def noise_words(level_dbfs):
+    return "none at all" if level_dbfs is None else f"{level_dbfs:.1f} dBFS"
+
+
+def thd_words(point):
+    """Never below what noise alone would show."""
+    if point.thd_percent < 2 * point.thd_floor_percent:
+        return f"< {2 * point.thd_floor_percent:.4f} %"
+    return f"{point.thd_percent:.4f} %"

@@ -62,7 +62,9 @@ def test_a_clean_wire_is_measured_as_it_is(rate):
     assert found.gain_change_at_top_db == pytest.approx(0.0, abs=0.001)
     assert found.noise_rms_dbfs == pytest.approx(-85.0, abs=0.1)  # 0.8 s: 0.02 dB of scatter
     assert found.word_bits is None
-    assert max(d.thd_percent for d in found.distortion if d.level_dbfs > -10) < 0.001
+    noise_rms_dbfs = [point.noise_rms_dbfs for point in found.levels]
+    np.testing.assert_allclose(noise_rms_dbfs, -85.0, atol=0.3)  # 0.15 s each
+    assert max(p.thd_percent for p in found.levels if p.level_dbfs > -10) < 0.001
 
 
 def test_the_gain_is_that_of_the_return():
@@ -101,11 +103,10 @@ def test_distortion_and_compression_are_those_of_a_cubic(percent):
     found = measured({"send-saturates": Fault(strength=percent)})
     third = percent / 100
     cubic = 4 * third / (1 + 3 * third)  # x - c x^3 has that THD at an amplitude of 1
-    for point in found.distortion:
+    for point in found.levels:
         a = 10 ** (point.level_dbfs / 20)
         truth = 100 * (cubic * a**2 / 4) / (1 - 0.75 * cubic * a**2)
-        # noise of -100 dBFS is 0.02 % of the softest
-        assert point.thd_percent == pytest.approx(truth, rel=0.01, abs=0.05 * 10 ** (-60 / 20) / a)
+        assert point.thd_percent == pytest.approx(truth, rel=0.01, abs=2 * point.thd_floor_percent)
     top, below = (1 - 0.75 * cubic * 10 ** (level / 10) for level in (-0.1, -6.1))
     assert found.gain_change_at_top_db == pytest.approx(20 * math.log10(top / below), abs=0.001)
 
@@ -138,6 +139,13 @@ def test_the_word_length_is_the_grid_of_the_codes(bits):
     step = 2.0 ** (1 - bits)
     assert loop.word_bits(step * np.round(noise / step)) == bits
     assert loop.word_bits(noise) is None
+
+
+def test_the_floor_of_the_thd_is_what_noise_adds():
+    # amplitude^2 of noise in a line is 4 sigma^2 / n; nine lines, 0.16 s of each tone
+    (loudest, *_) = [p for p in measured(noise_rms_dbfs=-60.0).levels if p.level_dbfs == -0.1]
+    truth = 100 * math.sqrt(9 * 4 * 10 ** (-60 / 10) / (0.169 * RATE)) / 10 ** (-0.1 / 20)
+    assert loudest.thd_floor_percent == pytest.approx(truth, rel=0.03)
 
 
 def test_what_a_ceiling_forbids_is_said_to_be_unknown():
@@ -204,6 +212,14 @@ def test_a_fingerprint_is_kept_for_its_conditions_alone(home):
     assert loop.stored(wire(sample_rate=96_000)) is None
 
 
+def test_a_wire_without_any_noise_has_a_fingerprint_too(home):
+    plan, stimulus = played()
+    measures = loop.measure_loop(plan, stimulus, np.roll(stimulus, 512))
+    assert measures.noise_rms_dbfs is None
+    loop.store(wire(), loop.fingerprint_of(wire(), measures))
+    assert loop.stored(wire()).noise_rms_dbfs is None
+
+
 def test_a_fingerprint_of_other_conditions_is_refused(home):
     rig, other = wire(), wire(block_size=512)
     fingerprint = loop.fingerprint_of(other, measured())
@@ -212,6 +228,13 @@ def test_a_fingerprint_of_other_conditions_is_refused(home):
     fingerprint.save(loop.fingerprint_path(rig))  # as if it had been copied by hand
     with pytest.raises(CaptureError, match=r"measured with .*512.* expected .*256"):
         loop.stored(rig)
+
+
+def test_a_damaged_fingerprint_is_refused_with_what_to_do(home):
+    path = loop.store(wire(), loop.fingerprint_of(wire(), measured()))
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(CaptureError, match=r"loop-.*json.*ampscope doctor wire --loop"):
+        loop.stored(wire())
 
 
 def test_the_evidence_of_a_capture_knows_the_fingerprint(home, tmp_path):

@@ -34,11 +34,11 @@ ABRUPT = 12.0  # THD at the top re 6 dB below: a cubic bend has 4
 BELOW_TOP_DB = (4.0, 8.0)  # where that is looked at
 LARGEST_THD_CHANGE = 0.0005  # over equal probes: what changes with time is not the interface
 LEAST_HARMONIC_SHARE = 1 / 8  # of the lost gain: a cubic bend gives a third of it
+FAINTEST_IN_FLOOR = 0.5  # of what noise adds: THD that can just be told without it
 ABOVE_NOISE = 5.0  # times the floor: below it, THD is not believed
 
 # Gain that follows the past. Clean interfaces do by less than 0.005 dB.
 LARGEST_MEMORY_DB = 0.04
-LARGEST_COMPRESSION_DB = 0.1
 LEAST_EXPLAINED = 0.8  # of the gain's variance beyond the noise
 LEAST_EVIDENCE = 100.0  # chi squared that must be explained: ten sigmas
 STEADY_DB = 0.002  # what is not noise and not a fault, in a piece of a tone
@@ -198,14 +198,14 @@ def _tops(take):
         ]
         if below and loudest.thd > ABOVE_NOISE * loudest.thd_floor:
             reference = min(below, key=lambda t: t.level_dbfs)
-            faintest = max(reference.thd, reference.thd_floor, 1e-9)
+            faintest = max(reference.thd, FAINTEST_IN_FLOOR * reference.thd_floor, 1e-9)
             yield _Top(loudest, loudest.gain_db - reference.gain_db, float(loudest.thd / faintest))
 
 
 def _bends_at_once(take):
     """A send that saturates, or a limiter without a memory."""
-    probes = [tone.thd for tone in take.tones if tone.kind == "probe"]
-    if probes and max(probes) - min(probes) > LARGEST_THD_CHANGE:
+    probes = [tone for tone in take.tones if tone.kind == "probe"]
+    if probes and _thd_change(probes) > LARGEST_THD_CHANGE:
         return
     tops = [
         top
@@ -247,6 +247,12 @@ def _bends_at_once(take):
         )
 
 
+def _thd_change(tones):
+    """Over equal tones, beyond what noise makes of it."""
+    thd = [tone.thd for tone in tones]
+    return max(thd) - min(thd) - ABOVE_NOISE * max(tone.thd_floor for tone in tones)
+
+
 def _bends_slowly(take):
     """A gain that follows the level of the past: a limiter's above a threshold, or an AGC's."""
     track = take.gain_track
@@ -268,29 +274,30 @@ def _bends_slowly(take):
         or best.left > others
         or fits.unexplained - best.left < LEAST_EVIDENCE
         or best.explained < LEAST_EXPLAINED
+        or best.range_db < LARGEST_MEMORY_DB
     ):
         return
-    if name == "limiter" and best.range_db > LARGEST_COMPRESSION_DB:
+    if name == "limiter":
         yield Finding(
             name="interface-limiter",
             severity="stop",
-            measured=-best.range_db,
-            limit=-LARGEST_COMPRESSION_DB,
+            measured=best.range_db,
+            limit=LARGEST_MEMORY_DB,
             unit="dB",
             cause=f"the loop loses {best.range_db:.2f} dB when it is loud, without harmonics, and "
             "recovers slowly: a compressor or limiter in the interface",
             action="switch limiter, compressor and effects off in the interface's own mixer",
         )
-    elif name == "agc" and best.range_db > LARGEST_MEMORY_DB:
-        yield Finding(
-            name="enhancement",
-            severity="stop",
-            measured=best.range_db,
-            limit=LARGEST_MEMORY_DB,
-            unit="dB",
-            cause=f"the gain of the loop follows what was played before, by {best.range_db:.2f} dB",
-            action="switch the system's sound enhancements and automatic gain off",
-        )
+        return
+    yield Finding(
+        name="enhancement",
+        severity="stop",
+        measured=best.range_db,
+        limit=LARGEST_MEMORY_DB,
+        unit="dB",
+        cause=f"the gain of the loop follows what was played before, by {best.range_db:.2f} dB",
+        action="switch the system's sound enhancements and automatic gain off",
+    )
 
 
 @dataclass(frozen=True)

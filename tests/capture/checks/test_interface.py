@@ -117,6 +117,18 @@ def test_a_fault_is_found_at_other_rates(name, variant, rate):
     assert names_of(evidence_of("loop", response, rate)) == [name]
 
 
+@functools.cache
+def noisy(signal):
+    return through_wire(signal, noise_rms_dbfs=-75.0, gain_db=-10.0, polarity=-1, low_cut_hz=10.0)
+
+
+@pytest.mark.parametrize(("name", "variant"), FAULTS)
+def test_a_fault_is_found_in_noise_and_at_a_low_gain(name, variant):
+    plan, stimulus = played("loop")
+    response = inject(plan, stimulus, noisy("loop"), {name: Fault(variant=variant)})
+    assert names_of(evidence_of("loop", response)) == [name]
+
+
 @pytest.mark.parametrize("edge_hz", [22_050.0, 24_000.0, 30_000.0])
 def test_resampling_beyond_the_end_of_the_sweep_is_heard_in_the_noise(edge_hz):
     response = faulty("loop", "system-resampling", rate=96_000, strength=edge_hz)
@@ -209,7 +221,7 @@ def test_numbers_and_words_say_what_was_found():
     assert finding.limit < finding.measured
     assert "0.49 % THD" in finding.cause
     (finding,) = findings(evidence_of("loop", faulty("loop", "interface-limiter")))
-    assert finding.measured == pytest.approx(-0.3, abs=0.02)
+    assert finding.measured == pytest.approx(0.3, abs=0.02)
 
 
 def test_a_take_that_is_no_take_of_the_stimulus_says_nothing():
