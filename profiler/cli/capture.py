@@ -46,11 +46,15 @@ def command(rig_name, signal_name, output, level, meter, yes, no_input, dry_run,
 def show_capture(folder, as_json):
     """Align a capture, and show where it is and how it lies."""
     from profiler.capture.alignment import load_aligned
+    from profiler.capture.recheck import recheck
 
     repairs = folder.record().repairs
     for repair in repairs:
         console.talk(f"repaired: {repair}")
     alignment = load_aligned(folder).alignment
+    rechecked = recheck(folder, alignment.delay_samples)
+    if rechecked.warning is not None:
+        console.warn(rechecked.warning)
     if as_json:
         console.show_json(
             {
@@ -66,8 +70,15 @@ def show_capture(folder, as_json):
             ("capture", str(folder.path)),
             ("delay", alignment_words(alignment)),
             ("polarity", polarity_words(alignment)),
+            *_reference_facts(rechecked),
         )
     )
+
+
+def _reference_facts(rechecked):
+    if rechecked.device is not None:
+        apart = f"{rechecked.device.deviation_db:+.2f} dB"
+        yield "reference", f"{apart} against the take of {rechecked.since:%Y-%m-%d %H:%M} UTC"
 
 
 def play(rig, plan, output, *, yes, no_input):
