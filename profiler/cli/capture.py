@@ -54,7 +54,11 @@ def show_capture(folder, accepted, as_json):
     Exits with 3, after all that was found was shown, when a finding stops the work.
     """
     from profiler.capture.alignment import load_aligned
+<<<<<<< HEAD
     from profiler.capture.checks.verdict import verdict
+=======
+    from profiler.capture.recheck import recheck
+>>>>>>> calibrate
 
     repairs, average = folder.record().repairs, folder.record().average
     for repair in repairs:
@@ -68,6 +72,9 @@ def show_capture(folder, accepted, as_json):
             show_findings(found)
         raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
     alignment = load_aligned(folder).alignment
+    rechecked = recheck(folder, alignment.delay_samples)
+    if rechecked.warning is not None:
+        console.warn(rechecked.warning)
     if as_json:
         console.show_json(
             {
@@ -85,13 +92,27 @@ def show_capture(folder, accepted, as_json):
             ("capture", str(folder.path)),
             ("delay", alignment_words(alignment)),
             ("polarity", polarity_words(alignment)),
+<<<<<<< HEAD
             *((("average", average.words()),) if average else ()),
+=======
+            *_reference_facts(rechecked),
+>>>>>>> calibrate
         )
     )
     show_findings(found)
 
 
+<<<<<<< HEAD
 def play(rig, plan, output, *, yes, no_input, passes=1):
+=======
+def _reference_facts(rechecked):
+    if rechecked.device is not None:
+        apart = f"{rechecked.device.deviation_db:+.2f} dB"
+        yield "reference", f"{apart} against the take of {rechecked.since:%Y-%m-%d %H:%M} UTC"
+
+
+def play(rig, plan, output, *, yes, no_input):
+>>>>>>> calibrate
     """Confirm the sound, play the plan, and return the folder of the capture."""
     from profiler.capture.safety import announce
     from profiler.capture.take import take, taken

@@ -193,6 +193,15 @@ def test_more_volts_than_the_send_can_give_make_no_sound(ampscope):
     assert "gives at most -0.8 dBu (0.707 V), 4.8 dB less" in outcome.complaint
 
 
+def test_a_calibrated_loop_whose_volume_was_moved_is_told_of_at_its_next_take(ampscope):
+    ampscope("calibrate", "send", "wire")
+    ampscope("calibrate", "return", "wire")
+    assert "warning" not in ampscope("capture", "wire", "--signal", "check", "-o", "a").err
+    moved = wire_with("[interface.faults.volume-changed]", "strength = -0.4")
+    outcome = ampscope("capture", moved, "--signal", "check", "-o", "b")
+    assert "is -0.40 dB off what is known of it" in " ".join(outcome.err.split())
+
+
 def test_a_file_rig_has_no_interface_to_calibrate(ampscope):
     Path("pair.toml").write_text(
         'name = "p"\nmaximum_send_dbfs = 0\n[interface]\ndriver = "file"\n'

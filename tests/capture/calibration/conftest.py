@@ -35,7 +35,7 @@ class Loop:
 
     def read_meter(self, level_dbfs):
         """The RMS of the steady middle of the tone."""
-        middle = self.volts[len(self.volts) // 3 : 2 * len(self.volts) // 3]
+        middle = self.volts[2 * len(self.volts) // 5 : 3 * len(self.volts) // 5]
         return Level(float(np.sqrt(np.mean(middle**2))), "Vrms")
 
 

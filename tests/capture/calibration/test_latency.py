@@ -1,14 +1,18 @@
+import contextlib
 import datetime
 
 import numpy as np
 import pytest
 
+from profiler.capture.calibration import store, stored_delay
 from profiler.capture.calibration.latency import LatencyCalibration, measure_latency
 from profiler.errors import CaptureError, NotAligned, Silent
 from profiler.rig.connect import connect
 from profiler.rig.interface import Block, StreamReport
 from profiler.rig.rig import load_rig
-from profiler.stimulus.plan import load_signal
+from profiler.stimulus.plan import Noise, SignalDefinition, load_signal
+from tests.rig.jack_server import JackServer
+from tests.rig.real_take import rig_for
 
 
 class Driver:
@@ -108,3 +112,33 @@ def kept(block_size, block_sizes):
 def test_where_the_driver_chooses_the_block_it_must_choose_the_same(asked_for, then, now, holds):
     stream = StreamReport("portaudio", "card", 48_000, 1000, 4, now)
     assert kept(asked_for, then).holds_for(stream) == holds
+
+
+@contextlib.contextmanager
+def jack(folder, period):
+    """A real driver with a cable, whose latency is its period."""
+    server = JackServer(folder, period=period)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in server.environment.items():
+                patch.setenv(name, value)
+            yield
+    finally:
+        server.close()
+
+
+def test_a_driver_that_chooses_other_blocks_has_another_latency_and_the_old_does_not_hold(tmp_path):
+    rig = rig_for("loopback", block_size=0)
+    noise = Noise(name="noise", kind="noise", use="analyse", level_dbfs=-12.0, seconds=0.7)
+    plan = SignalDefinition(name="short", segments=(noise,)).plan(48_000)
+    with jack(tmp_path, 256):
+        calibration = measure_latency(rig, plan, connect(rig), repeats=2)
+    assert calibration.round_trip_samples == pytest.approx(256.0, abs=1e-3)
+    assert calibration.conditions["block_size"] == 0
+    assert calibration.block_sizes == (256,)
+    store(rig, calibration)
+    with jack(tmp_path, 512):
+        silence = np.zeros(4800, np.float32)
+        stream = connect(rig).play_record([silence], len(silence), lambda block: None)
+    assert stored_delay(rig) == calibration.round_trip_samples
+    assert stored_delay(rig, stream) is None

@@ -42,14 +42,23 @@ def test_a_real_rig_has_no_simulated_meter_and_no_simulated_cable(rig):
     assert looped(rig) is rig
 
 
-@pytest.mark.parametrize("gain_db", [-20.0, -7.3, 0.0, 5.0])
-@pytest.mark.parametrize("noise_rms_dbfs", [-110.0, -80.0])
-def test_the_return_s_volts_follow_from_its_gain_within_a_tenth_of_a_decibel(
-    gain_db, noise_rms_dbfs
-):
-    rig = wire(gain_db=gain_db, noise_rms_dbfs=noise_rms_dbfs)
-    found = measure_return(rig, connect(rig), calibrated_send(rig))
-    assert found.dbu_at_full_scale == pytest.approx(ONE_VOLT_PEAK_DBU - gain_db, abs=0.05)
+@pytest.mark.parametrize("seed", range(6))
+def test_send_and_return_of_any_rig_are_found_within_a_fiftieth_of_a_decibel(seed):
+    random = np.random.default_rng(seed)
+    gain_db = random.uniform(-24.0, 11.0)
+    rig = wire(
+        gain_db=gain_db,
+        noise_rms_dbfs=random.uniform(-110.0, -70.0),
+        round_trip_samples=random.uniform(32.0, 10_000.0),
+        sample_rate=int(random.choice([44_100, 48_000, 96_000])),
+        polarity=int(random.choice([1, -1])),
+        low_cut_hz=float(random.choice([0.0, 2.0])),
+        seed=seed,
+    )
+    send = calibrated_send(rig)
+    assert send.dbu_at_full_scale == pytest.approx(ONE_VOLT_PEAK_DBU, abs=0.005)
+    found = measure_return(rig, connect(rig), send)
+    assert found.dbu_at_full_scale == pytest.approx(ONE_VOLT_PEAK_DBU - gain_db, abs=0.02)
 
 
 def test_a_volume_that_was_turned_down_is_in_the_volts_of_the_send():
