@@ -64,16 +64,15 @@ def play(rig, plan, output, *, yes, no_input):
     """Confirm the sound, play the plan, and return the folder of the capture."""
     from profiler.capture.safety import announce
     from profiler.capture.take import take
-    from profiler.rig.connect import connect
 
-    console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
+    interface = connected(rig, plan, announce(rig, plan), yes=yes, no_input=no_input)
     with console.StageProgress() as progress:
         progress.started("capture")
         folder = take(
             rig,
             plan,
             output,
-            connect(rig),
+            interface,
             replace=yes,
             on_progress=lambda p: progress.progress(
                 "capture", p.seconds / p.total_seconds, take_detail(p)
@@ -81,6 +80,25 @@ def play(rig, plan, output, *, yes, no_input):
         )
         progress.finished("capture", f"{plan.seconds:.0f} s in {folder.path}")
     return folder
+
+
+def connected(rig, plan, announcement, *, yes, no_input):
+    """The open interface of a rig, when the sound was confirmed and the quiet ramp answered.
+
+    The ramp is played where the sound is real, once for a rig in a session.
+    """
+    from profiler.capture import session
+    from profiler.capture.approach import approach, first_level_dbfs
+    from profiler.rig.connect import connect
+
+    console.confirm_sound(announcement, yes=yes, no_input=no_input)
+    interface = connect(rig)
+    if announcement.audible and not session.happened(announcement.conditions, "approached"):
+        level = first_level_dbfs(rig, plan)
+        console.talk(f"the first sound on this rig: a quiet ramp up to {level:.1f} dBFS")
+        console.talk(approach(rig, plan, interface).sentence())
+        session.remember(announcement.conditions, "approached")
+    return interface
 
 
 def refuse_file_rig(rig):

@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 
 from profiler.cli import console, options
-from profiler.cli.capture import alignment_words, default_folder, polarity_words, rehearse
+from profiler.cli.capture import (
+    alignment_words,
+    connected,
+    default_folder,
+    polarity_words,
+    rehearse,
+)
 
 
 @click.command()
@@ -25,7 +31,6 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
     """
     from profiler.capture.safety import announce
     from profiler.pipeline import profile
-    from profiler.rig.connect import connect
     from profiler.rig.rig import load_rig
 
     rig = load_rig(rig_name)
@@ -43,17 +48,16 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
 
     with console.StageProgress() as progress:
 
-        def confirmed():
+        def interface():
             with progress.paused():
-                console.confirm_sound(announcement, yes=yes, no_input=no_input)
-            return connect(rig)
+                return connected(rig, plan, announcement, yes=yes, no_input=no_input)
 
         result = profile(
             rig,
             plan,
             Path(output),
             options.training_options(training),
-            connect=confirmed,
+            connect=interface,
             listener=progress,
             replace=yes,
         )
