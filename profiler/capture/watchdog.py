@@ -170,7 +170,7 @@ class Watchdog:
         if max(extremes) >= FULL_SCALE:
             self._over += int(np.count_nonzero(np.abs(piece) >= FULL_SCALE))
         for rail, extreme in enumerate(extremes):
-            if extreme >= self._rails[rail]:
+            if extreme >= self._rails[rail] and extremes[0] > -extremes[1]:  # a constant is no rail
                 self._rails[rail] = extreme
                 equal = piece == (extreme if rail == 0 else -extreme)
                 self._at_rail += int(np.count_nonzero(equal[2:] & equal[1:-1] & equal[:-2]))
