@@ -80,24 +80,30 @@ class Played(Protocol):
 
 
 class Watchdog:
-    """Watches one take, from its first frame to its last; see the module.
+    """Watches one pass through a stimulus; see the module.
 
     Parameters
     ----------
     plan : SignalPlan or another that is played
-        Every sample of it.
+        What is known of the stimulus.
+    frames : int, optional
+        That are played, where it is only a stretch of the stimulus.
+    begins : int
+        Sample of the stimulus that is due at the first frame.
     """
 
-    def __init__(self, plan: Played):
+    def __init__(self, plan: Played, *, frames: int | None = None, begins: int = 0):
         self._plan = plan
+        self._begins = begins
         self._tick = round(TICK_SECONDS * plan.sample_rate)
         self._window = TICKS_PER_WINDOW * self._tick
-        windows = -(-plan.frames // self._window)
+        windows = -(-(plan.frames if frames is None else frames) // self._window)
         self._sent_power = np.zeros(windows)
         self._returned_power = np.zeros(windows)
         self._unjudged = np.zeros(windows, np.bool_)
         for place in plan.of_kind("sweep"):  # its level says nothing of what a filter leaves of it
-            self._unjudged[place.start // self._window : place.stop // self._window + 1] = True
+            first, last = (max(at - begins, 0) // self._window for at in (place.start, place.stop))
+            self._unjudged[first : last + 1] = True
         self._past = 1 + math.ceil(LONGEST_ROUND_TRIP / (TICKS_PER_WINDOW * TICK_SECONDS))
 
         self._frame = 0
@@ -164,7 +170,7 @@ class Watchdog:
         if max(extremes) >= FULL_SCALE:
             self._over += int(np.count_nonzero(np.abs(piece) >= FULL_SCALE))
         for rail, extreme in enumerate(extremes):
-            if extreme >= self._rails[rail]:
+            if extreme >= self._rails[rail] and extremes[0] > -extremes[1]:  # a constant is no rail
                 self._rails[rail] = extreme
                 equal = piece == (extreme if rail == 0 else -extreme)
                 self._at_rail += int(np.count_nonzero(equal[2:] & equal[1:-1] & equal[:-2]))
@@ -258,7 +264,7 @@ class Watchdog:
         return min(lowest for _, lowest in known)
 
     def _stop(self, seen, action):
-        seconds = self._frame / self._plan.sample_rate
+        seconds = (self._begins + self._frame) / self._plan.sample_rate
         return SafetyStop(f"at {seconds:.2f} s {seen}: the sound was faded out; {action}")
 
 

@@ -54,11 +54,8 @@ def show_capture(folder, accepted, as_json):
     Exits with 3, after all that was found was shown, when a finding stops the work.
     """
     from profiler.capture.alignment import load_aligned
-<<<<<<< HEAD
     from profiler.capture.checks.verdict import verdict
-=======
     from profiler.capture.recheck import recheck
->>>>>>> calibrate
 
     repairs, average = folder.record().repairs, folder.record().average
     for repair in repairs:
@@ -92,43 +89,35 @@ def show_capture(folder, accepted, as_json):
             ("capture", str(folder.path)),
             ("delay", alignment_words(alignment)),
             ("polarity", polarity_words(alignment)),
-<<<<<<< HEAD
             *((("average", average.words()),) if average else ()),
-=======
             *_reference_facts(rechecked),
->>>>>>> calibrate
         )
     )
     show_findings(found)
 
 
-<<<<<<< HEAD
-def play(rig, plan, output, *, yes, no_input, passes=1):
-=======
 def _reference_facts(rechecked):
     if rechecked.device is not None:
         apart = f"{rechecked.device.deviation_db:+.2f} dB"
         yield "reference", f"{apart} against the take of {rechecked.since:%Y-%m-%d %H:%M} UTC"
 
 
-def play(rig, plan, output, *, yes, no_input):
->>>>>>> calibrate
+def play(rig, plan, output, *, yes, no_input, passes=1):
     """Confirm the sound, play the plan, and return the folder of the capture."""
     from profiler.capture.safety import announce
     from profiler.capture.take import take, taken
-    from profiler.rig.connect import connect
 
     if (folder := taken(rig, plan, output)) is not None and not yes:
         console.talk(f"{output}: the take is there already and is looked at (-y takes it anew)")
         return folder
-    console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
+    interface = connected(rig, plan, announce(rig, plan), yes=yes, no_input=no_input)
     with console.StageProgress() as progress:
         progress.started("capture")
         folder = take(
             rig,
             plan,
             output,
-            connect(rig),
+            interface,
             replace=yes,
             passes=passes,
             on_progress=lambda p: progress.progress(
@@ -137,6 +126,25 @@ def play(rig, plan, output, *, yes, no_input):
         )
         progress.finished("capture", f"{plan.seconds:.0f} s in {folder.path}")
     return folder
+
+
+def connected(rig, plan, announcement, *, yes, no_input):
+    """The open interface of a rig, when the sound was confirmed and the quiet ramp answered.
+
+    The ramp is played where the sound is real, once for a rig in a session.
+    """
+    from profiler.capture import session
+    from profiler.capture.approach import approach, first_level_dbfs
+    from profiler.rig.connect import connect
+
+    console.confirm_sound(announcement, yes=yes, no_input=no_input)
+    interface = connect(rig)
+    if announcement.audible and not session.happened(announcement.conditions, "approached"):
+        level = first_level_dbfs(rig, plan)
+        console.talk(f"the first sound on this rig: a quiet ramp up to {level:.1f} dBFS")
+        console.talk(approach(rig, plan, interface).sentence())
+        session.remember(announcement.conditions, "approached")
+    return interface
 
 
 def refuse_file_rig(rig):

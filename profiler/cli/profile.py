@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 
 from profiler.cli import console, options
-from profiler.cli.capture import alignment_words, default_folder, polarity_words, rehearse
+from profiler.cli.capture import (
+    alignment_words,
+    connected,
+    default_folder,
+    polarity_words,
+    rehearse,
+)
 
 
 @click.command()
@@ -29,7 +35,6 @@ def command(
     """
     from profiler.capture.safety import announce
     from profiler.pipeline import profile
-    from profiler.rig.connect import connect
     from profiler.rig.rig import load_rig
 
     accepted = chosen.pop("accepted")
@@ -48,17 +53,16 @@ def command(
 
     with console.StageProgress() as progress:
 
-        def confirmed():
+        def interface():
             with progress.paused():
-                console.confirm_sound(announcement, yes=yes, no_input=no_input)
-            return connect(rig)
+                return connected(rig, plan, announcement, yes=yes, no_input=no_input)
 
         result = profile(
             rig,
             plan,
             Path(output),
             options.training_options(chosen),
-            connect=confirmed,
+            connect=interface,
             listener=progress,
             replace=yes,
             accepted=accepted,

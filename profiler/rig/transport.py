@@ -355,6 +355,7 @@ class _Remarks:
         self._window: list[float] = []  # lateness of the last callbacks, in seconds
         self._lateness: float | None = None  # least of the window before
         self._sounding = 0  # frames since silence was sent
+        self._before: np.ndarray | None = None  # the return of the block before
         self._zeros = 0  # frames of exact zeros in the return, until now
         self._zeros_from = 0
 
@@ -370,6 +371,7 @@ class _Remarks:
         self._size = size
         self._look_at_clock(block, size)
         self._look_for_zeros(block, sounds)
+        self._look_for_repeats(block)
 
     def _look_at_clock(self, block, size):
         """A lost block makes every later one late; a busy moment only those in it."""
@@ -396,6 +398,14 @@ class _Remarks:
             self._zeros += len(block.samples)
         else:
             self._end_of_zeros()
+
+    def _look_for_repeats(self, block):
+        """A callback that comes late can find the block before still in its buffer."""
+        returned = block.samples[:, 0]
+        repeated = self._before is not None and np.array_equal(returned, self._before)
+        if repeated and returned.any():
+            self._note(block.frame, f"the return repeated the {len(returned)} frames before")
+        self._before = returned
 
     def _end_of_zeros(self):
         if self._zeros >= SHORTEST_ZERO_RUN:

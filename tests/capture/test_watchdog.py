@@ -190,6 +190,34 @@ def test_a_tail_that_dies_away_is_no_feedback():
     assert objection(plan, stimulus, with_noise(response, -90.0)) == (None, None)
 
 
+def test_a_stretch_of_a_stimulus_is_watched_in_the_times_of_the_whole():
+    plan, stimulus = planned("levels")
+    response = with_noise(0.5 * stimulus, -90.0)
+    begins, stop = 4 * RATE, 9 * RATE
+    response[8 * RATE :] = 1.0
+    watchdog = Watchdog(plan, frames=stop - begins, begins=begins)
+    list(watchdog.follow([stimulus[begins:stop]]))
+    objections = (
+        watchdog(response[at : at + BLOCK, np.newaxis].astype(np.float32), at - begins)
+        for at in range(begins, stop, BLOCK)
+    )
+    assert "at 8.06 s the return is clipped" in str(next(filter(None, objections)))
+
+
+def test_the_sweep_of_a_stretch_is_not_judged():
+    """Through a device that passes high notes only, the sweep begins 60 dB below the markers."""
+    plan, stimulus = planned("check")
+    bright = scipy.signal.butter(4, 2000.0, "highpass", fs=RATE, output="sos")
+    response = 0.5 * scipy.signal.sosfilt(bright, stimulus)
+    begins = 2 * RATE
+    assert objection(plan, stimulus, response) == (None, None)
+    watchdog = Watchdog(plan, frames=plan.frames - begins, begins=begins)
+    list(watchdog.follow([stimulus[begins:]]))
+    for at in range(begins, plan.frames, BLOCK):
+        block = response[at : at + BLOCK, np.newaxis].astype(np.float32)
+        assert watchdog(block, at - begins) is None
+
+
 def test_knows_what_is_played_before_any_of_it_is_handed_on():
     plan, stimulus = planned("latency")
     watchdog = Watchdog(plan)

@@ -467,6 +467,14 @@ def test_notes_a_return_that_stays_dead_to_the_end():
     assert "exactly zero for 3968 frames" in note
 
 
+def test_notes_a_block_of_the_return_that_comes_twice():
+    played = noise(8000)
+    heard = played.copy()
+    heard[4032:4096] = heard[3968:4032]
+    (note,) = returned(played, heard)
+    assert note == "about 0.50 s: the return repeated the 64 frames before"
+
+
 def test_a_pause_of_the_stimulus_that_comes_back_late_is_no_dead_return():
     played = noise(16_000)
     played[6000:8000] = 0.0
