@@ -95,6 +95,8 @@ def definition() -> SignalDefinition:
     segments: list[dict] = [
         {"name": "pre-roll", "kind": "silence", "use": "align", "seconds": 0.5},
         {"name": "head", "kind": "marker", "use": "align", "level_dbfs": -12.0},
+        {"name": "quiet", "kind": "silence", "use": "analyse", "seconds": 0.5},
+        {"name": "quiet over", "kind": "marker", "use": "align", "level_dbfs": -12.0},
     ]
     for n, (use, seconds, original) in enumerate(PASSAGES):
         seed = n if original is None else int(original.split()[1])
