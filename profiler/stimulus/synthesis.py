@@ -5,9 +5,9 @@ kind, seed and parameters are the same samples, today and in every version of a 
 
 A stimulus is rendered in blocks, segment by segment, so that an hour of it takes no more
 memory than a minute. Silence, steady tones, staircases and files are made block by block
-however long they are; a segment of any other kind is composed whole, which takes about 60
-bytes a sample (noise, multisine and guitar: 180 MB for a minute) and is why long programmes
-are written as many segments.
+however long they are; a segment of any other kind is composed whole, which for a while takes
+8 MB a second of noise and 4 of guitar or multisine, and is why long programmes are written as
+many segments.
 """
 
 from collections.abc import Iterator
