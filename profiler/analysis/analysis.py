@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from profiler.analysis.noise import noise_floor_rms_dbfs
+from profiler.analysis.noise import noise_floor_rms_dbfs, quiet_sections
 from profiler.analysis.settling import SettlingAnalysis, settling
 from profiler.capture.alignment import AlignedCapture
 from profiler.definitions import Record
@@ -27,9 +27,10 @@ class Analysis(Record):
 def analyse(capture: AlignedCapture, response_sha256: str) -> Analysis:
     """Measure what the plan of a capture allows."""
     warnings: list[str] = []
-    settled = None
-    floor = noise_floor_rms_dbfs(capture)
-    if floor is None:
+    settled = floor = None
+    if quiet_sections(capture.plan):
+        floor = noise_floor_rms_dbfs(capture)
+    else:
         warnings.append("no quiet section in the stimulus: the noise floor is not known")
     if any(segment.kind == "burst" for segment in capture.plan.segments):
         settled = settling(capture)

@@ -20,6 +20,7 @@ from profiler.units import amplitude_to_db, power_to_db
 MEASURED_SECONDS = 0.2  # of the tone's end: what sounded before has settled by then
 LEFT_OUT_SECONDS = 0.01  # at the very end: the fade, and a delay not quite taken out
 HIGHEST_HARMONIC = 5  # higher ones of an amp add noise to the sum rather than power
+CLEAR_OF_HARMONICS = 0.03  # of the fundamental: what is further away is noise or hum
 HIGHEST_PART_OF_RATE = 0.45  # where converters end
 
 
@@ -77,9 +78,17 @@ def measure_probe(tone: np.ndarray, frequency: float, sample_rate: int) -> Probe
     turning = np.exp(-2j * np.pi * frequency / sample_rate * np.outer(orders, np.arange(n)))
     amplitudes = 2.0 * turning @ (window * centred)
 
-    variance = _noise_variance(window * centred, frequency, len(orders), sample_rate)
-    residual = centred - (amplitudes @ np.conj(turning)).real
-    residual_rms_dbfs = float(power_to_db(np.dot(window, residual**2)))
+    # what stands away from every harmonic, bin by bin, in the units of `amplitudes`
+    power = np.abs(2.0 * scipy.fft.rfft(window * centred)) ** 2
+    order = scipy.fft.rfftfreq(n, 1 / sample_rate) / frequency
+    away = np.abs(order - np.round(order)) > CLEAR_OF_HARMONICS
+    away |= order < 0.5
+    between = away & (order > 0.5) & (order < len(orders) + 0.5)
+    # Of white noise the powers of the bins are distributed exponentially, with a median of ln 2
+    # times their mean; the median does not mind a line of hum. Either component has half of it.
+    variance = float(np.median(power[between])) / np.log(2.0) / 2.0
+    residual = np.sum(power[away]) / (2.0 * n * np.dot(window, window))
+    residual_rms_dbfs = float(power_to_db(residual))
     fundamental = abs(amplitudes[0])
     if fundamental == 0.0:
         return ProbeReading(-np.inf, np.inf, 0.0, np.inf, residual_rms_dbfs)
@@ -111,16 +120,3 @@ def read_probes(plan: SignalPlan, response: np.ndarray) -> tuple[PlacedReading, 
         for placed in plan.of_kind("probe")
         if isinstance(placed.segment, Probe)
     )
-
-
-def _noise_variance(windowed, frequency, orders, sample_rate):
-    """Variance that noise gives either component of an amplitude, from between the harmonics.
-
-    Of white noise the powers of the bins are distributed exponentially, with a median of ln 2
-    times their mean; the median does not mind a line of hum.
-    """
-    power = np.abs(2.0 * scipy.fft.rfft(windowed)) ** 2
-    order = scipy.fft.rfftfreq(len(windowed), 1 / sample_rate) / frequency
-    apart = np.abs(order - np.round(order))
-    between = (apart > 0.1) & (apart < 0.4) & (order > 0.5) & (order < orders + 0.5)
-    return float(np.median(power[between])) / np.log(2.0) / 2.0

@@ -12,12 +12,21 @@ unit says RMS. A strength that is not given is the fault's minimum: the weakest 
 find.
 """
 
+import difflib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from profiler.definitions import Record
+from profiler.stimulus.plan import SignalPlan
+from profiler.units import amplitude_to_db, peak_dbfs
+
+CLIPPED_SAMPLES = 20  # on either rail: what the weakest clipping cuts off
+LOW_PEAK_DBFS = -30.5  # of the weakest return that is too low
 
 FaultName = Literal[
     "truncated",
@@ -156,3 +165,127 @@ KINDS: dict[FaultName, FaultKind] = {
     ),
     "speaker-simulation": FaultKind("dB/octave", 18.0, False, "slope of the low-pass at 5 kHz"),
 }
+
+# What a strength can be at all.
+LIMITS_OF_UNIT: dict[str, tuple[float, float]] = {
+    "s": (0.001, 3600.0),
+    "frames": (1.0, 1e6),
+    "samples": (-1e5, 1e5),
+    "ratio": (0.2, 5.0),
+    "ppm": (-1000.0, 1000.0),
+    "Hz": (1000.0, 96_000.0),
+    "bits": (2.0, 24.0),
+    "%": (0.0, 20.0),
+    "dB": (-math.inf, 60.0),
+    "dBFS": (-math.inf, 0.0),
+    "dB/octave": (6.0, 96.0),
+}
+LIMITS: dict[FaultName, tuple[float, float]] = {
+    "feedback": (-20.0, 20.0),
+    "shared-mode-limiter": (0.0, 6.0),
+    "interface-limiter": (0.0, 24.0),
+    "enhancement": (0.0, 24.0),
+    "warm-up": (-24.0, 24.0),
+    "mains-step": (-24.0, 24.0),
+    "time-effect": (-math.inf, 0.0),
+}
+
+
+def strength_of(name: FaultName, fault: Fault) -> float | None:
+    """The strength of a fault: as given, else the minimum of its kind."""
+    return KINDS[name].minimum if fault.strength is None else fault.strength
+
+
+def inject(
+    plan: SignalPlan,
+    stimulus: np.ndarray,
+    recorded: np.ndarray,
+    faults: Mapping[FaultName, Fault],
+) -> np.ndarray:
+    """A recorded pair as it would be with these faults.
+
+    Parameters
+    ----------
+    plan : SignalPlan
+        What was played.
+    stimulus : (n,) float array
+        Its samples.
+    recorded : (m,) or (m, channels) float array
+        What came back: column 0 the return, column 1 the loopback channel, which has the faults of
+        computer, interface, clock and send, but not those of the device and the return's knob.
+    faults : mapping
+        Applied in the order of the sound's way, whatever the order here.
+
+    Returns
+    -------
+    float64 array
+        As long as `recorded` and of its channels, but for the variants `stereo` and `tail` of
+        `file-hygiene`. What a fault draws in from behind the end (after a lost block, say) is the
+        end mirrored.
+
+    Raises
+    ------
+    ValueError
+        A variant that the fault has not, or a strength that is missing or cannot be.
+    """
+    from profiler.rig.injection import into_pair  # filters are loaded when they are needed
+
+    for name, fault in faults.items():
+        refuse_nonsense(name, fault)
+    return into_pair(plan, stimulus, recorded, faults)
+
+
+def weakest(name: FaultName, response: np.ndarray) -> float | None:
+    """The weakest strength of a fault that a check must find in a take; None where it has none.
+
+    That of its kind, but `return-clipped` and `return-low` depend on the response, `(n,)`: the rail
+    that cuts off 20 samples on either side, and the gain that brings the peak to -30.5 dBFS.
+    """
+    if name == "return-clipped":
+        either = (np.sort(response)[-CLIPPED_SAMPLES], np.sort(-response)[-CLIPPED_SAMPLES])
+        return float(amplitude_to_db(min(either)))
+    if name == "return-low":
+        return LOW_PEAK_DBFS - peak_dbfs(response)
+    return KINDS[name].minimum
+
+
+def refuse_nonsense(name: FaultName, fault: Fault) -> None:
+    """A `ValueError` for a variant or a strength that the fault cannot have."""
+    kind = KINDS[name]
+    if fault.variant is not None and fault.variant not in kind.variants:
+        there_are = f"expected {', '.join(kind.variants)}" if kind.variants else "it has none"
+        raise ValueError(f"fault {name} has no variant {fault.variant!r}: {there_are}")
+    strength = strength_of(name, fault)
+    if not kind.unit:
+        if strength is not None:
+            raise ValueError(f"fault {name} ({kind.meaning}) has no strength, got {strength:g}")
+        return
+    wanted = f"fault {name} needs a strength in {kind.unit} ({kind.meaning})"
+    if strength is None:
+        raise ValueError(wanted)
+    lowest, highest = LIMITS.get(name, LIMITS_OF_UNIT[kind.unit])
+    if not lowest <= strength <= highest:
+        raise ValueError(f"{wanted}, from {lowest:g} to {highest:g}, got {strength:g}")
+
+
+def _only_known(faults):
+    """Names that are not known are told with the nearest that is."""
+    if isinstance(faults, Mapping):
+        for name in faults:
+            if name not in KINDS:
+                near = difflib.get_close_matches(str(name), KINDS, n=1, cutoff=0.4)
+                hint = f"did you mean {near[0]}" if near else f"there are {', '.join(KINDS)}"
+                raise ValueError(f"no fault is named {str(name)!r}: {hint}")
+    return faults
+
+
+def _only_meant(faults):
+    for name, fault in faults.items():
+        refuse_nonsense(name, fault)
+    return faults
+
+
+# As a rig file has them: a table for each name.
+Faults = Annotated[
+    dict[FaultName, Fault], BeforeValidator(_only_known), AfterValidator(_only_meant)
+]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from profiler.definitions import Record, find
+from profiler.rig.faults import Faults
 
 # As the players' metadata has them.
 GearType = Literal["amp", "pedal", "pedal_amp", "amp_cab", "amp_pedal_cab", "preamp", "studio"]
@@ -37,6 +38,9 @@ class SimulatedInterface(Record):
         default=None, description="input channel that records the send directly, if any"
     )
     seed: int = Field(default=0, ge=0, description="of the noise")
+    faults: Faults = Field(
+        default_factory=dict, description="what goes wrong on purpose, a table for each fault"
+    )
 
 
 class PortAudioInterface(Record):

@@ -13,20 +13,38 @@ own noise: take k of an open interface always has the same.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from scipy import signal
 
 from profiler.circuit.device import create
 from profiler.errors import DefinitionError, SafetyStop
-from profiler.rig.interface import Block, OnBlock, StreamReport
+from profiler.rig.faults import strength_of
+from profiler.rig.injection import (
+    COMPUTER,
+    DEVICE_INPUT,
+    DEVICE_OUTPUT,
+    HEARS_THE_SEND,
+    RETURN,
+    SEND,
+    Scene,
+    Tap,
+    pass_through,
+    refuse_what_needs_a_file,
+)
+from profiler.rig.interface import Block, OnBlock, StreamReport, Watch
 from profiler.rig.rig import Rig
 from profiler.units import db_to_amplitude, peak_dbfs
 
 CHUNK_FRAMES = 4096  # computed at a time: 85 ms at 48 kHz
 STOPBAND_DB = 120.0
 TRANSITION_RATIO = 0.05  # width of the converters' edge, re the sample rate
+FADE_SECONDS = 0.01
+TAIL_SECONDS = 1.05  # from the end of the tail marker's sound to that of a bracketed plan
+SMALL_SIGNAL = 1e-4  # at which every device is linear
+DEVICE_FULL_SCALE = 0.5  # what a full-scale stimulus makes of a device, about
 CEILING_TOLERANCE_DB = 0.001  # a peak at the ceiling may be rounded up to float32
 
 
@@ -53,13 +71,31 @@ class Simulated:
         self._circuit = rig.chain.circuit
         self._controls = rig.chain.controls
         self._ceiling_dbfs = rig.maximum_send_dbfs
+        self._faults = rig.interface.faults
+        refuse_what_needs_a_file(self._faults)
         self._takes = 0
-        self._device()  # a control that is not there is told now, not when sound is due
+        device = self._device()  # a control that is not there is told now, not when sound is due
+
+        whole = round(self._settings.round_trip_samples)
+        fraction = self._settings.round_trip_samples - whole
+        self._taps = _converter_taps(fraction, self._settings.high_cut_ratio)
+        # Device and filter lie behind by so much already: what is missing to the round trip
+        # waits, and where it is too much, the recording begins later in what arrives.
+        delay = whole - device.latency_samples - len(self._taps) // 2
+        self._waits, self._early = max(delay, 0), max(-delay, 0)
 
     def play_record(
-        self, stimulus: Iterable[np.ndarray], frames: int, on_block: OnBlock
+        self,
+        stimulus: Iterable[np.ndarray],
+        frames: int,
+        on_block: OnBlock,
+        watch: Watch | None = None,
     ) -> StreamReport:
         """Play `frames` samples through the device from rest; see `Interface`.
+
+        When `watch` returns an error, the block of the send that is played next, of `block_size`
+        frames, begins a fade of 10 ms; the error is raised when the fade has ended and what came
+        back until then has been handed over.
 
         Raises
         ------
@@ -68,15 +104,26 @@ class Simulated:
         ValueError
             The stimulus is shorter than `frames`.
         """
-        analogue = self._through_converters(self._checked(stimulus, frames))
-        recorded = self._with_noise(analogue)
+        block_size = self._settings.block_size
+        by_block = watch is not None or "feedback" in self._faults
+        chunk_frames = min(CHUNK_FRAMES, block_size) if by_block else CHUNK_FRAMES
+        fade = _FadeOut(round(FADE_SECONDS * self.sample_rate))
+        played = (fade.process(chunk) for chunk in self._checked(stimulus, frames, chunk_frames))
+        recorded = self._recorded(played, frames, chunk_frames)
         sizes = set()
         blocks = 0
-        for frame, samples in _cut(recorded, frames, self._settings.block_size):
+        error = None
+        for frame, samples in _cut(recorded, frames, block_size):
+            if watch is not None and error is None and (error := watch(samples, frame)):
+                fade.begin()
             seconds = frame / self.sample_rate
             on_block(Block(samples, frame, adc_seconds=seconds, dac_seconds=seconds))
             sizes.add(len(samples))
             blocks += 1
+            if fade.ended:
+                break
+        if error is not None:
+            raise error
         return StreamReport(
             driver="simulated",
             device=self._circuit,
@@ -89,50 +136,100 @@ class Simulated:
     def _device(self):
         return create(self._circuit, self._controls, self.sample_rate)
 
-    def _checked(self, stimulus, frames):
-        """Exactly `frames` samples in chunks, each looked at before it is played."""
+    def _checked(self, stimulus, frames, chunk_frames):
+        """Exactly `frames` samples in chunks, each looked at before it is played.
+
+        The chunks end at multiples of `chunk_frames`, and where a block of the stimulus does.
+        """
         position = 0
         for block in stimulus:
             block = np.asarray(block)[: frames - position]
             _refuse_unsafe(block, position, self._ceiling_dbfs)
+            first = -position % chunk_frames
+            yield from filter(len, np.split(block, range(first, len(block), chunk_frames)))
             position += len(block)
-            for start in range(0, len(block), CHUNK_FRAMES):
-                yield block[start : start + CHUNK_FRAMES]
             if position == frames:
                 return
         raise ValueError(f"got frames={frames}, but the stimulus has only {position}")
 
-    def _through_converters(self, stimulus: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """What arrives, `(n, channels)`, without noise and without an end."""
-        settings = self._settings
-        device = self._device()
-        gain = settings.polarity * db_to_amplitude(settings.gain_db)
-        whole = round(settings.round_trip_samples)
-        taps = _converter_taps(settings.round_trip_samples - whole, settings.high_cut_ratio)
-        converters = [_Filter(taps, [1.0])]
-        if settings.low_cut_hz > 0.0:
-            coupling = signal.butter(1, settings.low_cut_hz, "highpass", fs=self.sample_rate)
-            converters.append(_Filter(*coupling))
-        sent = np.zeros(device.latency_samples)  # the loopback keeps step with the device
+    def _recorded(self, stimulus, frames, chunk_frames):
+        """What is recorded, `(n, channels)` without an end: the whole way of the sound."""
+        faults = self._faults
+        silence = itertools.repeat(np.zeros(chunk_frames))
+        scene = Scene(
+            self.sample_rate, frames, sounds_to=frames - round(TAIL_SECONDS * self.sample_rate)
+        )
+        # each gives its place on the way what passes there
+        monitored = Tap(chunk_frames + self._early) if "feedback" in faults else None
+        heard = Tap() if "direct-monitoring" in faults else None
 
-        # Device and filter lie behind by so much already: what is missing to the round trip
-        # waits, and where it is too much, the recording begins later in what arrives.
-        delay = whole - device.latency_samples - len(taps) // 2
-        underway = np.zeros((max(delay, 0), self.channels))
-        early = max(-delay, 0)
-        silence = (np.zeros(CHUNK_FRAMES) for _ in itertools.count())
-        for chunk in itertools.chain(stimulus, silence):
-            arriving = [gain * device.process(chunk)]
-            if self.channels == 2:
-                sent = np.concatenate((sent, chunk))
-                arriving.append(sent[: len(chunk)])
-                sent = sent[len(chunk) :]
-            samples = np.stack(arriving, axis=1)
+        send = (chunk[:, None].astype(np.float64) for chunk in itertools.chain(stimulus, silence))
+        send = pass_through(send, SEND, faults, scene)
+        if monitored is not None:
+            send = self._with_feedback(send, monitored)
+        analogue = self._through_converters(self._through_device(_tapped(send, heard), scene))
+        returned = pass_through(self._with_noise(analogue), RETURN, faults, scene)
+        return pass_through(
+            _tapped(returned, monitored), COMPUTER, faults, replace(scene, sent=heard)
+        )
+
+    def _with_feedback(self, send, monitored):
+        """The send with what came back a block ago, its gain such that the loop has the fault's."""
+        fault = self._faults["feedback"]
+        start = round((fault.at_seconds or 0.0) * self.sample_rate)
+        stop = start + (fault.seconds or np.inf) * self.sample_rate
+        gain = db_to_amplitude(strength_of("feedback", fault)) / self._highest_gain()
+        first = 0
+        for chunk in send:
+            frame = np.arange(first, first + len(chunk))[:, None]
+            first += len(chunk)
+            fed = gain * monitored.read(len(chunk))[:, None]
+            yield np.clip(chunk + np.where((frame >= start) & (frame < stop), fed, 0.0), -1.0, 1.0)
+
+    def _highest_gain(self):
+        """From send to return for small signals, at the frequency where it is highest."""
+        impulse = np.zeros(self.sample_rate // 4)
+        impulse[0] = SMALL_SIGNAL
+        response = self._device().process(impulse) / SMALL_SIGNAL
+        gain = db_to_amplitude(self._settings.gain_db)
+        return max(gain * float(np.max(np.abs(np.fft.rfft(response)))), 1e-6)
+
+    def _through_device(self, send, scene):
+        """Device and loopback side by side, `(n, channels)`, both late by the device's latency."""
+        faults = self._faults
+        device = self._device()
+        gain = self._settings.polarity * db_to_amplitude(self._settings.gain_db)
+        looped = Tap(device.latency_samples) if self.channels == 2 else None
+        dry = Tap(device.latency_samples) if HEARS_THE_SEND & faults.keys() else None
+        into = pass_through(_tapped(send, looped, dry), DEVICE_INPUT, faults, scene)
+
+        def out():
+            for chunk in into:
+                columns = [gain * device.process(chunk[:, 0])]
+                if looped is not None:
+                    columns.append(looped.read(len(chunk)))
+                yield np.stack(columns, axis=1)
+
+        full_scale = abs(gain) * DEVICE_FULL_SCALE
+        return pass_through(
+            out(), DEVICE_OUTPUT, faults, replace(scene, full_scale=full_scale, sent=dry)
+        )
+
+    def _through_converters(self, arriving):
+        """What arrives, without noise and without an end."""
+        converters = [_Filter(self._taps, [1.0])]
+        if self._settings.low_cut_hz > 0.0:
+            coupling = signal.butter(1, self._settings.low_cut_hz, "highpass", fs=self.sample_rate)
+            converters.append(_Filter(*coupling))
+        underway = np.zeros((self._waits, self.channels))
+        early = self._early
+        for samples in arriving:
+            frames = len(samples)
             for converter in converters:
                 samples = converter.process(samples)
             underway = np.concatenate((underway, samples[early:]))
-            ready = len(chunk) - min(early, len(chunk))
-            early -= len(chunk) - ready
+            ready = frames - min(early, frames)
+            early -= frames - ready
             yield underway[:ready]
             underway = underway[ready:]
 
@@ -147,6 +244,27 @@ class Simulated:
             samples + rms * np.stack([g.standard_normal(len(samples)) for g in generators], axis=1)
             for samples in analogue
         )
+
+
+class _FadeOut:
+    """Lets the send through, until it begins to fade it out."""
+
+    def __init__(self, frames):
+        self._gains = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, frames + 1) / frames)
+        self._begun = False
+
+    def begin(self):
+        self._begun = True
+
+    @property
+    def ended(self):
+        return len(self._gains) == 0
+
+    def process(self, chunk):
+        if not self._begun:
+            return chunk
+        gains, self._gains = self._gains[: len(chunk)], self._gains[len(chunk) :]
+        return chunk * np.pad(gains, (0, len(chunk) - len(gains)))
 
 
 class _Filter:
@@ -178,6 +296,15 @@ def _converter_taps(fraction, high_cut_ratio):
     window = np.i0(beta * inside) / np.i0(beta)
     taps = 2.0 * cutoff * np.sinc(2.0 * cutoff * at) * window
     return taps / np.sum(taps)
+
+
+def _tapped(chunks, *taps):
+    """The stream as it is, while the taps that there are take its first column."""
+    for chunk in chunks:
+        for tap in taps:
+            if tap is not None:
+                tap.write(chunk[:, 0])
+        yield chunk
 
 
 def _cut(recorded, frames, block_size):

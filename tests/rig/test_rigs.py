@@ -7,6 +7,7 @@ import pytest
 
 from profiler.definitions import shipped_folder
 from profiler.rig.connect import connect
+from profiler.rig.faults import Fault
 from profiler.rig.rig import (
     Chain,
     FileInterface,
@@ -41,6 +42,6 @@ def test_the_hardware_template_is_not_listed_as_a_rig():
 def test_the_readme_explains_every_key():
     readme = (shipped_folder("rigs") / "README.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"^\| `(\w+)` \|", readme, flags=re.MULTILINE))
-    models = (Rig, Chain, SimulatedInterface, PortAudioInterface, FileInterface)
+    models = (Rig, Chain, SimulatedInterface, Fault, PortAudioInterface, FileInterface)
     keys = {name for model in models for name in model.model_fields}
     assert explained == keys - {"interface", "chain"}
