@@ -12,17 +12,21 @@ change to come is the one over a take of `TAKE_SECONDS` that begins at the last 
 
 Method
 ------
-y(t) = a + b exp(-t / tau), with tau from 10 s to infinity (a straight line), by weighted least
-squares on a grid of tau (variable projection: a and b are linear); bisquare weights leave out a
-burst into which somebody played (Holland and Welsch, Commun. Stat. A6, 1977). The largest change
-that the readings do not contradict is the profile-likelihood bound: the largest of all a, b and tau
-whose sum of squares is within t^2 s^2 of the least, t being Student's for `CONFIDENCE`.
+What is expected comes from y(t) = a + b exp(-t / tau), with tau from 10 s to infinity (a straight
+line), by least squares on a grid of tau (variable projection: a and b are linear). What is
+promised does not: an amp has more than one time constant, and the quick one hides the slow one.
+A straight line is laid through the newest bursts, and the change by its slope and the doubt of
+that (Student's t) is the most that will come as long as the drift slows down: the slope that was
+is steeper than the slope that comes. Of several stretches of newest bursts the one that promises
+most counts: a short one is soon past what crept before, a long one is needed against noise. In all
+fits bisquare weights leave out a burst into which somebody played (Holland and Welsch, Commun.
+Stat. A6, 1977).
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -35,14 +39,7 @@ from profiler.definitions import Record
 from profiler.errors import Clipping, Silent
 from profiler.rig.interface import Block, Interface
 from profiler.rig.rig import Rig
-from profiler.stimulus.plan import (
-    PROBE_GAP_SECONDS,
-    PROBE_TONE_SECONDS,
-    Probe,
-    Segment,
-    SignalPlan,
-    Silence,
-)
+from profiler.stimulus.plan import PROBE_TONE_SECONDS, Probe, Segment, SignalPlan, Silence
 from profiler.stimulus.synthesis import render
 
 LOUDEST_DBFS = -20.0  # of a burst: it says whether the amp changes without heating it
@@ -56,17 +53,17 @@ SILENT_SECONDS = 60.0  # of bursts without an answer: a cold tube needs some thi
 
 TAKE_SECONDS = 120.0
 LEVEL_LIMIT_DB = 0.05  # half of what a check of the take warns of
-THD_LIMIT_PERCENT = 1.5  # of the THD; half of what a check warns of
-THD_LEAST = 1e-4  # a change of THD by 0.01 % of the fundamental is never heard
+THD_LIMIT = 0.015  # of the THD itself; half of what a check warns of
+THD_LEAST = 2e-4  # of the fundamental: no smaller change of the THD matters
 CONFIDENCE = 0.95
 LEAST_BURSTS = 5
-WINDOW_RATIO = 1.3  # of the lengths of the newest stretches that a line is laid through
+STRETCH_RATIO = 1.5  # of the lengths of the newest stretches that a line is laid through
 
-TAUS = np.geomspace(10.0, 7200.0, 300)  # s
+TAUS = np.geomspace(10.0, 7200.0, 160)  # s
 LEVEL_FLOOR_DB = 5e-4  # what a reading is trusted to, however quiet the take
 THD_FLOOR = 1e-6
 BISQUARE = 4.685  # 95 % efficient on Gaussian noise
-REWEIGHTINGS = 5
+REWEIGHTINGS = 4
 _PAIRS = np.array(list(itertools.combinations(range(4), 2)))
 NEWEST = 2  # bursts that always count: they may be the first of a step
 STEP_LEAST_DB = 0.1
@@ -110,7 +107,7 @@ class WarmUp(Record):
     confidence: float = CONFIDENCE
     bursts: tuple[WarmUpBurst, ...] = ()
     level_db: Change | None = None  # null until there are enough bursts
-    thd_percent: Change | None = None  # in percent of the THD
+    thd: Change | None = None
     stepped_at_seconds: float | None = None  # a knob or the mains, at the latest
     stable_after_seconds: float | None = None
     sentence: str
@@ -157,10 +154,8 @@ def warm_up(
     )
     announce(rig, plan)
     listener = _Listener(plan, every_seconds, on_burst)
-    try:
+    with contextlib.suppress(_Stable):
         interface.play_record(_stimulus(plan), plan.frames, listener.hear)
-    except _Stable:
-        pass  # the sound was faded out
     return listener.known
 
 
@@ -208,20 +203,22 @@ def assess(bursts: tuple[WarmUpBurst, ...], *, unheard: int = 0) -> WarmUp:
         levels, level_sigmas, thds, thd_sigmas = np.array(
             [(b.level_dbfs, b.level_sigma_db, b.thd, b.thd_sigma) for b in recent]
         ).T
-        now = max(float(np.median(thds[-LEAST_BURSTS:])), THD_FLOOR)
-        level = change_to_come(seconds, levels, np.hypot(level_sigmas, LEVEL_FLOOR_DB))
+        thd_now = float(np.median(thds[-LEAST_BURSTS:]))
+        level = change_to_come(
+            seconds, levels, np.hypot(level_sigmas, LEVEL_FLOOR_DB), limit=LEVEL_LIMIT_DB
+        )
         thd = change_to_come(
             seconds,
-            100.0 * thds / now,
-            100.0 * np.hypot(thd_sigmas, THD_FLOOR) / now,
-            limit=max(THD_LIMIT_PERCENT, 100.0 * THD_LEAST / now),
+            thds,
+            np.hypot(thd_sigmas, THD_FLOOR),
+            limit=max(THD_LIMIT * thd_now, THD_LEAST),
         )
         if level.small and thd.small:
             stable_after = recent[-1].seconds
     known = WarmUp(
         bursts=bursts,
         level_db=level,
-        thd_percent=thd,
+        thd=thd,
         stepped_at_seconds=bursts[step].seconds if step else None,
         stable_after_seconds=stable_after,
         sentence="",
@@ -229,7 +226,7 @@ def assess(bursts: tuple[WarmUpBurst, ...], *, unheard: int = 0) -> WarmUp:
     return known.model_copy(update={"sentence": _sentence(known, unheard)})
 
 
-def change_to_come(seconds, values, sigmas, *, limit: float = LEVEL_LIMIT_DB) -> Change:
+def change_to_come(seconds, values, sigmas, *, limit: float) -> Change:
     """The change of a quantity over a take that begins at its last reading.
 
     Parameters
@@ -238,11 +235,15 @@ def change_to_come(seconds, values, sigmas, *, limit: float = LEVEL_LIMIT_DB) ->
         The readings, in order; at least `LEAST_BURSTS`.
     sigmas : (n,) float array
         What noise makes of each, at the least.
+    limit : float
+        Below which the quantity counts as stable.
     """
     expected, time_constant = _approach(seconds, values, sigmas)
-    n = len(values)
-    lengths = {math.floor(LEAST_BURSTS * WINDOW_RATIO**k) for k in range(n)} & set(range(n))
-    bounds = (_bound_of_a_line(seconds[-m:], values[-m:], sigmas[-m:]) for m in {*lengths, n})
+    newest, bounds = float(LEAST_BURSTS), [_bound_of_a_line(seconds, values, sigmas)]
+    while newest < len(values):
+        since = -math.floor(newest)
+        bounds.append(_bound_of_a_line(seconds[since:], values[since:], sigmas[since:]))
+        newest *= STRETCH_RATIO
     return Change(
         expected=expected,
         at_most=min(bounds),
@@ -254,10 +255,10 @@ def change_to_come(seconds, values, sigmas, *, limit: float = LEVEL_LIMIT_DB) ->
 def _approach(seconds, values, sigmas):
     """The change to come by the best exponential, and its time constant if it is curved."""
     span = seconds[-1] - seconds[0]
-    # for every tau: 0 now, 1 at the first reading; and what is still to come, re that
-    past = np.expm1((seconds[-1] - seconds) / TAUS[:, None])
-    shapes = np.vstack((past / past[:, :1], (seconds[-1] - seconds) / span))
-    to_come = np.append(np.expm1(-TAKE_SECONDS / TAUS) / past[:, 0], -TAKE_SECONDS / span)
+    # for every tau: 1 at the first reading, 0 long after; and what is still to come, re that
+    left = np.exp((seconds[0] - seconds) / TAUS[:, None])
+    shapes = np.vstack((left, (seconds[-1] - seconds) / span))
+    to_come = np.append(left[:, -1] * np.expm1(-TAKE_SECONDS / TAUS), -TAKE_SECONDS / span)
 
     trust = _trust((values - _by_neighbours(seconds, values)) / sigmas)
     for _ in range(REWEIGHTINGS):
@@ -288,7 +289,7 @@ def _least_squares(shapes, values, weights):
     total = np.sum(weights)
     centred = shapes - (shapes @ weights / total)[:, None]
     deviations = values - values @ weights / total
-    power = centred**2 @ weights
+    power = np.maximum(centred**2 @ weights, np.finfo(float).tiny)
     amounts = centred @ (weights * deviations) / power
     residuals = deviations - amounts[:, None] * centred
     return amounts, residuals, residuals**2 @ weights, power
@@ -444,7 +445,7 @@ def _burst(seconds, reading, before):
 def _sentence(known, unheard):
     if unheard:
         return f"nothing came back of the last {unheard} bursts: is the amp on standby?"
-    level, thd = known.level_db, known.thd_percent
+    level, thd = known.level_db, known.thd
     since = ""
     if known.stepped_at_seconds is not None:
         since = (
@@ -457,32 +458,34 @@ def _sentence(known, unheard):
         return (
             f"{since}stable after {spoken(known.stable_after_seconds)}: over a take of "
             f"{spoken(TAKE_SECONDS)} the level will change by less than {level.limit:g} dB and "
-            f"the distortion by less than {thd.limit:.2g} % of itself"
+            f"the distortion (THD {100 * known.bursts[-1].thd:.2g} %) by less than "
+            f"{100 * thd.limit:.2g} %"
         )
     doubts = [
-        _creeping(name, change, unit)
-        for name, change, unit in (("level", level, "dB"), ("distortion", thd, "% of itself"))
-        if not change.small
+        _creeping(*named)
+        for named in (("level", level, 1.0, "dB"), ("distortion (THD)", thd, 100.0, "%"))
+        if not named[1].small
     ]
-    return f"{since}not stable yet: {' and '.join(doubts)}{_outlook(known)}"
+    return f"{since}not stable yet: {'; '.join(doubts)}{_outlook(known)}"
 
 
-def _creeping(name, change, unit):
+def _creeping(name, change, scale, unit):
+    limit = f"(stable: {scale * change.limit:.2g} {unit})"
     if not change.clear:
         return (
-            f"the {name} may still change by {change.at_most:.2g} {unit} over a take of "
-            f"{spoken(TAKE_SECONDS)} (stable: {change.limit:.2g}), more bursts will tell"
+            f"the {name} may still change by {scale * change.at_most:.2g} {unit} over a take of "
+            f"{spoken(TAKE_SECONDS)} {limit}, more bursts will tell"
         )
     verb = "rise" if change.expected > 0.0 else "fall"
     return (
-        f"the {name} will {verb} by {abs(change.expected):.2g} {unit} over the next "
-        f"{spoken(TAKE_SECONDS)} (stable: {change.limit:.2g})"
+        f"the {name} will {verb} by {scale * abs(change.expected):.2g} {unit} over the next "
+        f"{spoken(TAKE_SECONDS)} {limit}"
     )
 
 
 def _outlook(known):
     """When it will be stable, if it goes on like this."""
-    unsteady = [c for c in (known.level_db, known.thd_percent) if c.clear]
+    unsteady = [c for c in (known.level_db, known.thd) if c.clear]
     if not unsteady:
         return ""
     if any(change.time_constant_seconds is None for change in unsteady):
@@ -494,6 +497,9 @@ def _outlook(known):
 def spoken(seconds: float) -> str:
     """A time as a person says it: `40 s`, `2 min`, `3 min 20 s`."""
     minutes, rest = divmod(round(seconds), 60)
-    return " ".join(
-        part for part in (f"{minutes} min" * bool(minutes), f"{rest} s" * bool(rest)) if part
-    ) or "0 s"
+    return (
+        " ".join(
+            part for part in (f"{minutes} min" * bool(minutes), f"{rest} s" * bool(rest)) if part
+        )
+        or "0 s"
+    )
