@@ -491,7 +491,7 @@ def _outlook(known):
     if any(change.time_constant_seconds is None for change in unsteady):
         return "; it does not slow down yet"
     wait = max(c.time_constant_seconds * math.log(abs(c.expected) / c.limit) for c in unsteady)
-    return f"; stable in about {spoken(wait)}, if it goes on like this"
+    return f"; stable in about {spoken(30 * math.ceil(wait / 30))}, if it goes on like this"
 
 
 def spoken(seconds: float) -> str:

@@ -9,7 +9,8 @@ from profiler.cli.capture import refuse_file_rig
 from profiler.errors import SafetyStop
 from profiler.units import parse_time
 
-PLOT_COLUMNS = 60
+WORDS_COLUMNS = 42  # of a terminal's, beside the bars
+FEWEST_BARS = 8
 BLOCKS = "▁▂▃▄▅▆▇█"
 LEAST_RANGE_DB = 0.1  # from the bottom of the plot to its top: noise should look small
 LEAST_RANGE_THD = 0.03  # of the THD
@@ -77,13 +78,14 @@ def command(rig_name, minutes, every_seconds, level, yes, no_input, as_json):
     }
     plan = warm_up_plan(rig.interface.sample_rate, **settings)
     console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
-    with _Display() as display:
-        try:
+    display = _Display()
+    try:
+        with display:
             warm_up(rig, connect(rig), on_burst=display.burst, **settings)
-        except KeyboardInterrupt:
-            if display.known is not None:
-                _show(display.known, as_json)
-            raise
+    except KeyboardInterrupt:
+        if display.known is not None:
+            _show(display.known, as_json)
+        raise
     _show(display.known, as_json)
     if display.known.stable_after_seconds is None:
         raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
@@ -104,25 +106,22 @@ def _quiet(level, loudest_dbfs):
 
 
 def _show(known, as_json):
+    from profiler.capture.warmup import spoken
+
     if as_json:
         console.show_json(known)
         return
     if known.bursts:
-        last = known.bursts[-1]
+        last, tau = known.bursts[-1], known.time_constant_seconds
         console.show_facts(
             (
-                ("bursts", f"{len(known.bursts)} in {_clock(last.seconds)}"),
+                ("heard", f"{_counted(known.bursts)} in {spoken(last.seconds)}"),
                 ("level", f"{last.level_dbfs:.2f} dBFS, {_change(last)}"),
                 ("THD", _thd(last)),
-                ("time constant", _time_constant(known)),
+                ("time constant", "none seen" if tau is None else spoken(tau)),
             )
         )
     console.show(known.sentence)
-
-
-def _time_constant(known):
-    seconds = known.time_constant_seconds
-    return "none seen" if seconds is None else f"{_clock(seconds)} (min:s)"
 
 
 class _Display:
@@ -157,11 +156,12 @@ class _Display:
 def _plot(known):
     lines = []
     if known.bursts:
-        last, shown = known.bursts[-1], known.bursts[-PLOT_COLUMNS:]
+        bars = max(console.stderr.width - WORDS_COLUMNS, FEWEST_BARS)
+        last, shown = known.bursts[-1], known.bursts[-bars:]
         lines = [
             f"level  {_blocks([b.level_dbfs for b in shown], LEAST_RANGE_DB)}  {_change(last)}",
             f"THD    {_blocks([b.thd for b in shown], LEAST_RANGE_THD * last.thd)}  {_thd(last)}",
-            f"{len(known.bursts)} bursts in {_clock(last.seconds)}, Ctrl-C ends it",
+            f"{_clock(last.seconds)}  {_counted(known.bursts)}; Ctrl-C ends it",
         ]
     return Text("\n".join([*lines, known.sentence]))
 
@@ -172,6 +172,10 @@ def _blocks(values, least_range):
     half = max(max(values) - min(values), least_range, 1e-9) / 2.0
     top = len(BLOCKS) - 1
     return "".join(BLOCKS[round((0.5 + (v - middle) / half / 2.0) * top)] for v in values)
+
+
+def _counted(bursts):
+    return "1 burst" if len(bursts) == 1 else f"{len(bursts)} bursts"
 
 
 def _change(burst):
