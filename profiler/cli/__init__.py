@@ -24,6 +24,7 @@ COMMANDS = {
     "rig": ("rig", "Rig definitions: list, show, new."),
     "signal": ("signal", "Stimulus definitions: list, show, make."),
     "calibrate": ("calibrate", "Measure the interface with a loop cable."),
+    "warmup": ("warmup", "Wait until the amp is warm: quiet bursts until it is stable."),
     "capture": ("capture", "Play a stimulus through a rig and record the response."),
     "import": ("importing", "Make a capture of a pair recorded elsewhere."),
     "check": ("check", "Is a take whole, is it the device, and what spoilt it?"),
