@@ -6,14 +6,23 @@ the first line is what to mend.
 
 from collections.abc import Collection, Iterable
 
-from profiler.capture.checks import clock, identity, integrity
+from profiler.capture.checks import (
+    clock,
+    effects,
+    identity,
+    integrity,
+    interface,
+    levels,
+    noise,
+    repeatability,
+)
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import ORDER, SEVERITIES, Finding, Findings, explains
 from profiler.errors import CaptureError
 from profiler.rig.faults import FaultName
 
 # Each has `findings(evidence)`; which comes first does not matter.
-DETECTORS = (integrity, clock, identity)
+DETECTORS = (integrity, clock, identity, interface, levels, noise, repeatability, effects)
 
 
 def check(evidence: Evidence, accepted: Collection[FaultName] = ()) -> Findings:
