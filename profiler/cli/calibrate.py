@@ -221,7 +221,10 @@ def _voltage(level):
 
 def _asked(level_dbfs):
     """What a person says that the meter read; None when she did not see it."""
-    question = f"what did the meter read at {level_dbfs:.4g} dBFS (V, mV, dBu or dBV; Enter: play it again)"
+    question = (
+        f"what did the meter read at {level_dbfs:.4g} dBFS (V, mV, dBu or dBV; Enter: play it "
+        "again)"
+    )
     while True:
         answer = click.prompt(question, default="", show_default=False, err=True)
         if not answer.strip():
@@ -276,7 +279,8 @@ def _return_facts(found):
         where = f"at {found.clip_dbfs:.1f} dBFS ({found.clip_dbu:+.1f} dBu)"
         yield "clips", f"{where}, {found.headroom_db:.1f} dB above the reference tone"
     elif found.highest_clean_dbfs is not None:
-        yield "clips", f"not up to {found.highest_clean_dbfs:.1f} dBFS, the loudest it was given"
+        highest_dbfs = round(found.highest_clean_dbfs, 1) + 0.0  # never "-0.0"
+        yield "clips", f"not up to {highest_dbfs:.1f} dBFS, the loudest it was given"
 
 
 def _volts(found):
