@@ -55,11 +55,18 @@ def check(evidence: Evidence, accepted: Collection[FaultName] = ()) -> Findings:
 def judged(found: Iterable[Finding], accepted: Collection[FaultName] = ()) -> Findings:
     """Findings in order, without those that an earlier cause explains."""
     found = sorted(found, key=_rank)
-    causes = [f for f in found if not any(explains(other, f) for other in found)]
+    causes = [f for f in found if not any(_explained(f, other) for other in found)]
     return Findings(
         passed=not any(f.severity == "stop" and f.name not in accepted for f in causes),
         findings=tuple(causes),
     )
+
+
+def _explained(finding, other):
+    """Whether another finding explains this one; of two that explain each other, the earlier."""
+    if explains(finding, other) and _rank(finding) <= _rank(other):
+        return False
+    return explains(other, finding)
 
 
 def _rank(finding):
