@@ -36,6 +36,7 @@ class Evidence:
     is_loop: bool = False
     stream: StreamReport | None = None
     calibrated_delay_samples: float | None = None
+    repairs: tuple[str, ...] = ()  # that importing made to the files
 
     @classmethod
     def of(cls, folder: CaptureFolder) -> Self:
@@ -63,6 +64,7 @@ class Evidence:
             is_loop=rig.chain.circuit == "wire",
             stream=record.stream,
             calibrated_delay_samples=stored_delay(rig),
+            repairs=record.repairs,
         )
 
     @property
