@@ -145,6 +145,13 @@ def test_a_fault_of_the_device_is_not_laid_to_the_interface(name, variant, stren
         assert names_of(evidence_of(signal, faulty(signal, name, **fault))) == []
 
 
+@pytest.mark.parametrize("name", ["warm-up", "mains-step", "knob-moved"])
+def test_nor_is_it_in_noise_that_hides_the_harmonics_of_soft_tones(name):
+    plan, stimulus = played("loop")
+    response = inject(plan, stimulus, noisy("loop"), {name: Fault()})
+    assert names_of(evidence_of("loop", response)) == []
+
+
 @pytest.mark.parametrize("number", range(40))
 def test_a_clean_wire_is_not_accused(number):
     random = np.random.default_rng((13, number))
