@@ -222,6 +222,12 @@ def test_a_loopback_channel_has_a_volume_of_its_own():
         assert names_of(take) == expected
 
 
+def test_a_return_that_dies_is_laid_to_nobody_here():
+    for seconds in (2.0, 8.0, 12.0):
+        dead = recorded("loop") * (np.arange(len(recorded("loop"))) < seconds * RATE)
+        assert names_of(evidence_of("loop", dead)) == []
+
+
 def test_numbers_and_words_say_what_was_found():
     (finding,) = findings(evidence_of("loop", faulty("loop", "send-saturates")))
     assert finding.measured == pytest.approx(0.49, abs=0.01)  # 0.5 % at 0 dBFS, read at -0.1
