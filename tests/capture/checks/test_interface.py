@@ -140,7 +140,7 @@ def test_resampling_beyond_the_end_of_the_sweep_is_heard_in_the_noise(edge_hz):
 @pytest.mark.parametrize(("name", "variant", "strength"), OF_THE_DEVICE)
 @pytest.mark.parametrize("signal", ["loop", "check"])
 def test_a_fault_of_the_device_is_not_laid_to_the_interface(name, variant, strength, signal):
-    for at_seconds in (None, 5.0, 15.0) if name in {"knob-moved", "mains-step"} else (None,):
+    for at_seconds in (None, 3.0, 15.0) if name in {"knob-moved", "mains-step"} else (None,):
         fault = {"variant": variant, "strength": strength, "at_seconds": at_seconds}
         assert names_of(evidence_of(signal, faulty(signal, name, **fault))) == []
 
