@@ -8,7 +8,8 @@ ProfilerError
 │   ├── Clipping       the input reached full scale
 │   ├── Silent         nothing came back
 │   ├── NotAligned     no single delay explains the recording
-│   └── NotSettled     the amp was still drifting when the burst ended
+│   ├── NotSettled     the amp was still drifting when the burst ended
+│   └── CheckFailed    a check of the take found what spoils it
 ├── SafetyStop         the sound could hurt an amp or ears, so none was made
 ├── TrainingError      the network cannot be trained on this material
 └── ExportError        a model file cannot be written, or cannot be read back
@@ -38,7 +39,38 @@ class Dropout(InterfaceError):
 
 
 class CaptureError(ProfilerError):
-    """The recording cannot be used."""
+    """The recording cannot be used.
+
+    Attributes
+    ----------
+    cause, action : str
+        The two halves of the message; without an action, the cause is all of it.
+    fault : str, optional
+        The name in `profiler.rig.faults` of what was seen, where it has one.
+    at_seconds : float, optional
+        Its place, a time of the stimulus.
+    size : float, optional
+        How much of it, in the fault's own unit: frames, ppm, samples, Hz.
+    others : tuple of CaptureError
+        What else is wrong with the same recording.
+    """
+
+    def __init__(
+        self,
+        cause: str = "",
+        action: str = "",
+        *,
+        fault: str | None = None,
+        at_seconds: float | None = None,
+        size: float | None = None,
+    ):
+        super().__init__(f"{cause}: {action}" if action else cause)
+        self.cause = cause
+        self.action = action
+        self.fault = fault
+        self.at_seconds = at_seconds
+        self.size = size
+        self.others: tuple[CaptureError, ...] = ()
 
 
 class Clipping(CaptureError):
@@ -61,6 +93,12 @@ class NotAligned(CaptureError):
 
 class NotSettled(CaptureError):
     """The amp was still drifting when the burst ended."""
+
+    exit_code = 3
+
+
+class CheckFailed(CaptureError):
+    """A check of the take found what spoils it."""
 
     exit_code = 3
 

@@ -1,6 +1,7 @@
 """The stages of `ampscope profile`, in order, each skipped when its result stands.
 
     capture   play and record, or import a pair          capture.json, stimulus.wav, response.wav
+    check     is it whole, is it the device              findings.json
     align     delay, polarity, drift                     alignment.json
     measure   settling, rest, noise                      analysis.json
     train     a neural model                             models/<architecture>/
@@ -13,7 +14,7 @@ capture and the options it was trained with, an export by the weights it holds.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,13 +23,15 @@ import numpy as np
 
 from profiler.analysis.analysis import Analysis, analyse
 from profiler.capture.alignment import AlignedCapture, load_aligned
+from profiler.capture.checks.verdict import Verdict, refuse_failed, verdict
 from profiler.capture.folder import CaptureFolder
 from profiler.capture.importing import import_pair
-from profiler.capture.take import take
+from profiler.capture.take import is_under_way, take
 from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
 from profiler.model.training import TrainedModel, TrainingOptions, finished_model, train
 from profiler.report.page import write_report
+from profiler.rig.faults import FaultName
 from profiler.rig.interface import Interface
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import SignalPlan
@@ -52,6 +55,7 @@ class Profile:
     """What `profile` leaves behind."""
 
     folder: CaptureFolder
+    verdict: Verdict
     capture: AlignedCapture
     analysis: Analysis
     model: TrainedModel
@@ -69,6 +73,8 @@ def profile(
     connect: Callable[[], Interface],
     listener: Listener,
     replace: bool = False,
+    passes: int = 1,
+    accepted: Collection[FaultName] = (),
 ) -> Profile:
     """From a rig to a verified model: the stages in order.
 
@@ -82,16 +88,23 @@ def profile(
         Opens the interface and confirms the sound; called only when a take is needed.
     replace : bool
         Take anew when the folder holds a capture of another rig or signal.
+    passes : int
+        How often the plan is played; more than once, and the passes are averaged.
+    accepted : collection of str
+        Findings of the check that shall not stop the work; written into the capture.
 
     Raises
     ------
+    CheckFailed
+        The take is not whole, or not of the device; nothing was trained.
     ProfilerError
         A stage failed; what the stages before it made stays, and the next run goes on from
         there.
     KeyboardInterrupt
         Ctrl-C. In training the best model so far is exported and verified first.
     """
-    folder = _captured(rig, plan, Path(path), connect, listener, replace)
+    folder = _captured(rig, plan, Path(path), connect, listener, replace, passes)
+    checked = _checked(folder, accepted, listener)
     capture = _aligned(folder, listener)
     analysis = _measured(folder, capture, listener)
     model = _trained(folder, [capture], training, listener, replace)
@@ -104,7 +117,9 @@ def profile(
         listener.finished("report", str(write_report(folder)))
     if model.interrupted:
         raise interruption(model, nam_path)
-    return Profile(folder, capture, analysis, model, nam_path, verification, folder.report_path)
+    return Profile(
+        folder, checked, capture, analysis, model, nam_path, verification, folder.report_path
+    )
 
 
 def train_and_export(
@@ -182,6 +197,7 @@ def export_model(
         metadata = nam.metadata_of(
             loaded.network,
             chain=record.rig.chain if record else None,
+            levels=record.levels if record else None,
             name=_title(record.rig) if record else None,
             validation_esr=loaded.trained.validation_esr,
         )
@@ -201,17 +217,18 @@ def interruption(model: TrainedModel, nam_path: Path) -> KeyboardInterrupt:
     return interrupt
 
 
-def _captured(rig, plan, path, connect, listener, replace):
+def _captured(rig, plan, path, connect, listener, replace, passes):
     folder = CaptureFolder(path)
+    folder.finish()
     if folder.record_path.is_file():
         record = folder.record()
-        difference = _difference(record, rig, plan)
-        if difference is None:
+        difference = _difference(record, rig, plan, passes)
+        if difference is None and not (plan and is_under_way(rig, plan, path)):
             folder.verify_unchanged()
             seconds = record.plan.seconds
             listener.finished("capture", f"{seconds:.0f} s of {record.plan.name}", skipped=True)
             return folder
-        if not replace:
+        if difference is not None and not replace:
             raise CaptureError(
                 f"{path}: holds a capture of {difference}: choose another folder with -o, or "
                 "take it anew with -y"
@@ -230,6 +247,7 @@ def _captured(rig, plan, path, connect, listener, replace):
         path,
         interface,
         replace=replace,
+        passes=passes,
         on_progress=lambda at: listener.progress(
             "capture",
             at.seconds / at.total_seconds,
@@ -237,18 +255,38 @@ def _captured(rig, plan, path, connect, listener, replace):
             f"{at.total_seconds - at.seconds:.0f} s of sound left",
         ),
     )
-    listener.finished("capture", f"{plan.bracketed().seconds:.0f} s of {plan.name}")
+    detail = f"{plan.bracketed().seconds:.0f} s of {plan.name}"
+    average = folder.record().average
+    listener.finished("capture", f"{detail}, {average.words()}" if average else detail)
     return folder
 
 
-def _difference(record, rig, plan):
+def _difference(record, rig, plan, passes):
     """What of a capture is not what is asked for now, in words; None when all agrees."""
     if record.rig != rig:
         named = record.rig.name
         return f"rig {named}" if named != rig.name else f"rig {named} as it was set before"
     if plan is not None and record.plan != plan.bracketed():
         return f"signal {record.plan.name} (version {record.plan.version}) at another level or rate"
+    played = record.average.passes if record.average else 1
+    if plan is not None and played < passes:
+        return f"{played} of {passes} passes"
     return None
+
+
+def _checked(folder, accepted, listener):
+    there = folder.findings_path.is_file()
+    if not there:
+        listener.started("check")
+    found = verdict(folder, accepted)
+    refuse_failed(found)
+    listener.finished("check", _checked_words(found), skipped=there)
+    return found
+
+
+def _checked_words(found):
+    seen = [finding.name for finding in found.findings if finding.severity != "note"]
+    return f"passed, but see {', '.join(seen)}" if seen else "passed"
 
 
 def _aligned(folder, listener):
@@ -328,6 +366,7 @@ def _exported(model, record, listener):
     metadata = nam.metadata_of(
         network,
         chain=record.rig.chain,
+        levels=record.levels,
         name=_title(record.rig),
         validation_esr=model.validation_esr,
     )

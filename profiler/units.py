@@ -2,8 +2,9 @@
 
 Conventions
 -----------
-`dBFS` is a *peak* level here: 20 log10 max|x|, 0 dBFS at full scale. `dBu` and
-`V` are RMS. Where an RMS level relative to full scale is meant, the name says
+`dBFS` is a *peak* level here: 20 log10 max|x|, 0 dBFS at full scale. `dBu`, `dBV` and
+`V` are RMS. The two meet in a sine: one number, *dBu at full scale*, is the RMS level of the
+sine whose peak is 0 dBFS. Where an RMS level relative to full scale is meant, the name says
 so (`noise_rms_dbfs`).
 """
 
@@ -14,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 DBU_REFERENCE_VOLTS = 0.7745966692414834  # sqrt(0.6): 1 mW into 600 ohm
-DBV_IN_DBU = 2.218  # 0 dBV is 2.218 dBu
+DBV_IN_DBU = 2.2184875  # 0 dBV, 1 V, in dBu
 
-LevelUnit = Literal["dBFS", "dBu", "Vrms"]
+LevelUnit = Literal["dBFS", "dBu", "dBV", "Vrms"]
 
 
 def amplitude_to_db(amplitude):
@@ -47,15 +48,43 @@ def rms_dbfs(signal):
     return float(power_to_db(power))
 
 
+def volts_to_dbu(volts_rms):
+    """RMS volts as dBu; -inf for none."""
+    return amplitude_to_db(np.asarray(volts_rms) / DBU_REFERENCE_VOLTS)[()]
+
+
+def dbu_to_volts(level_dbu):
+    """dBu as RMS volts."""
+    return DBU_REFERENCE_VOLTS * db_to_amplitude(level_dbu)
+
+
 @dataclass(frozen=True)
 class Level:
-    """A level as it was typed: `-12dBFS`, `4dBu`, `1.2Vrms`."""
+    """A level as it was typed: `-12dBFS`, `4dBu`, `-6dBV`, `1.2Vrms`."""
 
     value: float
     unit: LevelUnit
 
     def __str__(self) -> str:
         return f"{self.value:g} {self.unit}"
+
+    @property
+    def dbu(self) -> float:
+        """The level in dBu.
+
+        Raises
+        ------
+        ValueError
+            A level in dBFS is no voltage.
+        """
+        match self.unit:
+            case "dBu":
+                return self.value
+            case "dBV":
+                return self.value + DBV_IN_DBU
+            case "Vrms":
+                return float(volts_to_dbu(self.value))
+        raise ValueError(f"{self} is a level re full scale, not a voltage: expected V, dBu or dBV")
 
 
 @dataclass(frozen=True)
@@ -73,6 +102,7 @@ _NUMBER = r"\s*([+-]?\d+(?:\.\d*)?|[+-]?\.\d+)\s*"
 _LEVEL_UNITS: dict[str, tuple[LevelUnit, float]] = {
     "dbfs": ("dBFS", 1.0),
     "dbu": ("dBu", 1.0),
+    "dbv": ("dBV", 1.0),
     "vrms": ("Vrms", 1.0),
     "v": ("Vrms", 1.0),
     "mv": ("Vrms", 1e-3),

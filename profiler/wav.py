@@ -7,6 +7,7 @@ sample rate than expected is refused with one line that says so.
 
 import hashlib
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from profiler.errors import CaptureError, ProfilerError
 
 BLOCK_FRAMES = 65_536  # what streaming reads and writes at a time: 1.4 s at 48 kHz
 LARGEST_WAV_BYTES = 4_000_000_000  # the 32-bit length of RIFF; beyond it RF64
+
+# Of the 64-bit lengths of the file, its data and its frames (EBU Tech 3306, ds64).
+RF64_SIZES_AT_BYTE = 20
 
 _SUBTYPE_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4}
 
@@ -92,6 +96,27 @@ def blocks(
             yield block
 
 
+def read_piece(path: Path, first: int, frames: int) -> np.ndarray:
+    """Samples `first` to `first + frames` of a file, `(frames, channels)` float32.
+
+    Before the file's beginning and after its end there is silence.
+
+    Raises
+    ------
+    CaptureError
+        Not audio, or not finite there.
+    """
+    with _opened(path) as file:
+        piece = np.zeros((frames, file.channels), dtype=np.float32)
+        start, stop = max(first, 0), min(first + frames, file.frames)
+        if stop > start:
+            file.seek(start)
+            read = file.read(stop - start, dtype="float32", always_2d=True)
+            piece[start - first : start - first + len(read)] = read
+    _check_finite(path, piece, first)
+    return piece
+
+
 def write(path: Path, samples: np.ndarray, sample_rate: int, *, subtype: str = "FLOAT") -> None:
     """Write samples, `(frames,)` or `(frames, channels)`, beside the final name, then rename.
 
@@ -126,6 +151,7 @@ class Writer:
         self.frames = 0
         self._bytes_a_frame = channels * _SUBTYPE_BYTES[subtype]
         container = "RF64" if 4 * channels * frames > LARGEST_WAV_BYTES else "WAV"
+        self._announced_frames = frames if container == "RF64" else 0
         try:
             self._file = soundfile.SoundFile(
                 self.path, "w", sample_rate, channels, subtype=subtype, format=container
@@ -146,6 +172,17 @@ class Writer:
         except (soundfile.LibsndfileError, AssertionError) as error:
             raise self._disk_full() from error
         self.frames += len(samples)
+        if self._announced_frames:
+            self._announce()
+
+    def _announce(self):
+        """Say the length to come in the header: an unclosed RF64 file is taken to be empty,
+        but one that is shorter than it says is read to its end. Closing puts it right."""
+        frames, self._announced_frames = self._announced_frames, 0
+        size = frames * self._bytes_a_frame
+        with open(self.path, "r+b") as file:
+            file.seek(RF64_SIZES_AT_BYTE)
+            file.write(struct.pack("<QQQ", os.path.getsize(self.path) + size, size, frames))
 
     def close(self) -> None:
         if self._file.closed:

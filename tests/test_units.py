@@ -50,7 +50,32 @@ def test_silence_and_nothing_are_minus_infinity(level, signal):
 
 
 def test_0_dbv_is_2_218_dbu():
-    assert -20 * math.log10(units.DBU_REFERENCE_VOLTS) == pytest.approx(units.DBV_IN_DBU, abs=5e-4)
+    assert -20 * math.log10(units.DBU_REFERENCE_VOLTS) == pytest.approx(units.DBV_IN_DBU, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "dbu"),
+    [
+        ("4dBu", 4.0),
+        ("1.228V", 4.0),  # the level of professional equipment
+        ("-10dBV", -7.78),  # and of what is used at home
+        ("316.2mV", -7.78),
+        ("0.7746V", 0.0),
+    ],
+)
+def test_one_voltage_is_the_same_dbu_however_it_is_said(text, dbu):
+    assert parse_level(text).dbu == pytest.approx(dbu, abs=0.005)
+
+
+def test_volts_and_dbu_undo_each_other():
+    levels_dbu = np.linspace(-80.0, 24.0, 27)
+    np.testing.assert_allclose(units.volts_to_dbu(units.dbu_to_volts(levels_dbu)), levels_dbu)
+    assert units.volts_to_dbu(0.0) == -math.inf
+
+
+def test_a_level_re_full_scale_is_no_voltage():
+    with pytest.raises(ValueError, match="-12 dBFS is a level re full scale"):
+        _ = Level(-12.0, "dBFS").dbu
 
 
 @pytest.mark.parametrize(
@@ -62,6 +87,7 @@ def test_0_dbv_is_2_218_dbu():
         (" .5 V ", Level(0.5, "Vrms")),
         ("1.2Vrms", Level(1.2, "Vrms")),
         ("250mV", Level(0.25, "Vrms")),
+        ("-10 dBV", Level(-10.0, "dBV")),
     ],
 )
 def test_a_level_is_read_with_its_unit(text, level):

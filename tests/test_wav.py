@@ -1,4 +1,5 @@
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -185,3 +186,27 @@ def test_a_file_in_no_folder_is_refused(tmp_path):
 def test_the_hash_is_that_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert wav.sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")  # FIPS 180-2, B.1
+
+
+@pytest.mark.parametrize("largest", [wav.LARGEST_WAV_BYTES, 0])
+def test_a_file_that_was_never_closed_is_read_to_its_end(largest, tmp_path, monkeypatch):
+    # 0: as one above 4 GB, in RF64
+    monkeypatch.setattr(wav, "LARGEST_WAV_BYTES", largest)
+    path = tmp_path / "killed.wav"
+    samples = np.linspace(-0.5, 0.5, 3000, dtype=np.float32).reshape(-1, 2)
+    writer = wav.Writer(path, 48_000, 2, frames=10_000)
+    for start in range(0, 1500, 500):
+        writer.write(samples[start : start + 500])
+    shutil.copy(path, tmp_path / "as-it-was.wav")
+    writer.close()
+    for name in ("as-it-was.wav", "killed.wav"):
+        np.testing.assert_array_equal(wav.read(tmp_path / name)[0], samples)
+
+
+def test_a_piece_is_read_from_anywhere_with_silence_around_the_file(tmp_path):
+    samples = np.arange(1, 11, dtype=np.float32) / 16
+    wav.write(tmp_path / "x.wav", samples, 48_000)
+    padded = np.concatenate([np.zeros(20), samples, np.zeros(20)])
+    for first, frames in ((0, 10), (3, 4), (-5, 8), (7, 9), (-9, 4), (12, 3), (-4, 20)):
+        piece = wav.read_piece(tmp_path / "x.wav", first, frames)
+        np.testing.assert_array_equal(piece[:, 0], padded[20 + first : 20 + first + frames])

@@ -1,8 +1,7 @@
 """The linear response and the harmonics of a device, from a synchronised sweep.
 
-The response to the sweep, multiplied by the sweep's analytic inverse, is a row of impulse
-responses: the linear one at 0, that of the m-th harmonic L ln m before it (Novak, Lotton,
-Simon, JAES 63(10), 2015). Each is cut out and transformed.
+The sweep gives a row of impulse responses (`profiler.capture.impulse`): the linear one, and one
+of each harmonic before it. Each is cut out and transformed.
 
 Conventions
 -----------
@@ -17,9 +16,9 @@ import numpy as np
 import scipy.fft
 
 from profiler.capture.alignment import AlignedCapture
+from profiler.capture.impulse import impulse_responses
 from profiler.errors import CaptureError
 from profiler.stimulus.plan import Sweep
-from profiler.stimulus.sweep import inverse_spectrum
 from profiler.units import amplitude_to_db, db_to_amplitude
 
 POINTS_AN_OCTAVE = 48
@@ -55,15 +54,8 @@ def sweep_response(capture: AlignedCapture) -> SweepResponse:
         )
     segment, rate = placed.segment, capture.sample_rate
     level = segment.level_dbfs + capture.plan.gain_db
-    response = capture.response[placed.slice].astype(np.float64) / db_to_amplitude(level)
-    frames = scipy.fft.next_fast_len(2 * len(response), real=True)
-    bins = scipy.fft.rfftfreq(frames, 1 / rate)
-    # within its band only: beyond it the inverse would raise the noise
-    band = (bins >= segment.start_hz / 2) & (bins < min(1.2 * segment.stop_hz, rate / 2))
-    spectrum = scipy.fft.rfft(response, frames) / rate
-    impulses = scipy.fft.irfft(
-        np.where(band, spectrum * inverse_spectrum(segment, bins), 0), frames
-    )
+    played = capture.response[placed.slice] / db_to_amplitude(level)
+    impulses = impulse_responses(played, segment, rate)
 
     octaves = math.log2(min(segment.stop_hz, 0.45 * rate) / segment.start_hz)
     points = round(octaves * POINTS_AN_OCTAVE) + 1

@@ -28,7 +28,7 @@ from profiler.capture import delay as delays
 from profiler.capture import diagnosis, slips
 from profiler.capture.folder import CaptureFolder
 from profiler.definitions import Record
-from profiler.errors import DefinitionError, NotAligned
+from profiler.errors import CaptureError, DefinitionError, NotAligned
 from profiler.stimulus.plan import SignalPlan
 
 Reference = Literal["loopback", "calibration", "excess-phase", "given"]
@@ -40,7 +40,9 @@ CALIBRATION_TOLERANCE = 1.0  # samples between a calibration and the take
 CALIBRATION_SIGMA = 0.01  # what a driver repeats to, from one opening to the next
 LARGEST_DRIFT = 0.5  # samples over a take; costs an ESR of about 1e-3 at its ends
 
-METHOD = 1  # raised when the same take would be measured otherwise
+ONE_CLOCK = "play and record by one clock (one interface, or a shared word clock)"
+
+METHOD = 2  # raised when the same take would be measured otherwise
 
 WHOLE_TOLERANCE = 1e-3  # a delay this near a whole number is one: ESR 3e-8
 SINC_HALF_LENGTH = 96  # taps each side: flat within 1e-5 to 0.46 of the sample rate
@@ -64,6 +66,7 @@ class Alignment(Record):
     polarity: Literal[1, -1]
     reference: Reference
     drift_ppm: float | None
+    drift_sigma_ppm: float | None = None
     markers: tuple[MarkerDelay, ...]
 
 
@@ -125,6 +128,9 @@ def align(
             raise ValueError(f"expected {plan.frames} frames of {name}, got {np.shape(signal)}")
     rate = plan.sample_rate
     diagnosis.refuse_silence(response)
+    if loopback is not None and loopback is not response and given_delay_samples is None:
+        # what the interface loses, it loses in every channel, and a cable shows it best
+        _refuse_slipped_loop(plan, stimulus, loopback)
     try:
         found = slips.anchors(plan, stimulus, response)
     except NotAligned:
@@ -134,8 +140,10 @@ def align(
     best = int(np.argmax([anchor.confidence_db for anchor in found]))
     offsets, transfer = delays.relative_delays([a.stretch for a in found], rate, best)
     absolute = np.array([anchor.stretch.lag for anchor in found]) + offsets
-    slips.refuse_slips(plan, stimulus, response, found, absolute, transfer)
-    drift = _drift(plan, found, absolute)
+    slips.refuse_slips(
+        plan, stimulus, response, found, absolute, transfer, linear=response is loopback
+    )
+    drift_ppm, drift_sigma_ppm = _drift(plan, found, absolute)
     own = delays.excess_delay(transfer, rate)
     if own is None:
         if given_delay_samples is not None:
@@ -160,7 +168,8 @@ def align(
         sigma_samples=sigma,
         polarity=1 if own.polarity > 0 else -1,
         reference=reference,
-        drift_ppm=drift,
+        drift_ppm=drift_ppm,
+        drift_sigma_ppm=drift_sigma_ppm,
         markers=tuple(
             MarkerDelay(
                 at_seconds=anchor.stretch.start / rate,
@@ -186,15 +195,20 @@ def apply(
     margin = 0 if abs(fraction) < WHOLE_TOLERANCE else SINC_HALF_LENGTH
     shifted = delays.piece(response, whole - margin, plan.frames + 2 * margin)
     if margin:
-        at = np.arange(-margin, margin + 1)
-        taps = np.sinc(at + fraction) * scipy.signal.windows.kaiser(2 * margin + 1, SINC_BETA)
-        shifted = scipy.signal.oaconvolve(shifted, taps / taps.sum(), mode="valid")
+        shifted = scipy.signal.oaconvolve(shifted, fractional_taps(fraction), mode="valid")
     return AlignedCapture(
         plan=plan,
         alignment=alignment,
         stimulus=np.asarray(stimulus, dtype=np.float32)[: plan.frames],
         response=shifted.astype(np.float32),
     )
+
+
+def fractional_taps(fraction: float) -> np.ndarray:
+    """A windowed sinc, `SINC_HALF_LENGTH` taps each side, that reads `fraction` samples ahead."""
+    at = np.arange(-SINC_HALF_LENGTH, SINC_HALF_LENGTH + 1)
+    taps = np.sinc(at + fraction) * scipy.signal.windows.kaiser(len(at), SINC_BETA)
+    return taps / taps.sum()
 
 
 def load_aligned(folder: CaptureFolder) -> AlignedCapture:
@@ -219,7 +233,7 @@ def load_aligned(folder: CaptureFolder) -> AlignedCapture:
     interface = record.rig.interface
     has_loop = interface.driver != "file" and interface.loopback_channel is not None
     loopback = recorded[:, 1] if has_loop and recorded.shape[1] > 1 else None
-    calibrated = None if loopback is not None else stored_delay(record.rig)
+    calibrated = None if loopback is not None else stored_delay(record.rig, record.stream)
 
     basis = AlignmentBasis(
         stimulus_sha256=record.stimulus_sha256,
@@ -279,6 +293,16 @@ def _as_given(plan, stimulus, response, delay):
     )
 
 
+def _refuse_slipped_loop(plan, stimulus, loopback):
+    try:
+        found = slips.anchors(plan, stimulus, loopback)
+    except CaptureError:  # no loop is heard there: the response is asked
+        return
+    offsets, transfer = delays.relative_delays([a.stretch for a in found], plan.sample_rate, 0)
+    absolute = np.array([anchor.stretch.lag for anchor in found]) + offsets
+    slips.refuse_slips(plan, stimulus, loopback, found, absolute, transfer, linear=True)
+
+
 def _loopback_delay(plan, stimulus, loopback, lag):
     """The delay of the loopback channel over the whole of the sounding programme."""
     rate = plan.sample_rate
@@ -292,10 +316,10 @@ def _loopback_delay(plan, stimulus, loopback, lag):
 
 
 def _drift(plan, found, absolute):
-    """Drift in ppm; a take that drifts by more than half a sample is refused."""
+    """Drift and its sigma in ppm; a take that drifts by more than half a sample is refused."""
     seconds = np.array([anchor.stretch.centre for anchor in found]) / plan.sample_rate
     if np.ptp(seconds) == 0.0:
-        return None
+        return None, None
     slope, start = (float(c) for c in scipy.stats.theilslopes(absolute, seconds)[:2])
     ppm = 1e6 * slope / plan.sample_rate  # the slope is in samples a second
     scatter = np.std(absolute - start - slope * seconds)
@@ -303,10 +327,12 @@ def _drift(plan, found, absolute):
     if abs(slope) * plan.seconds > LARGEST_DRIFT + 3 * sigma:
         raise NotAligned(
             f"the delay drifts by {slope * plan.seconds:+.2f} samples over the take "
-            f"({ppm:+.2f} ppm, at most {LARGEST_DRIFT:g} samples expected): play and record by "
-            "one clock (one interface, or a shared word clock)"
+            f"({ppm:+.2f} ppm, at most {LARGEST_DRIFT:g} samples expected)",
+            ONE_CLOCK,
+            fault="clock-drift",
+            size=ppm,
         )
-    return ppm
+    return ppm, float(1e6 * sigma / plan.seconds / plan.sample_rate)
 
 
 def _check_calibration(calibrated, measured, sigma):
@@ -314,6 +340,9 @@ def _check_calibration(calibrated, measured, sigma):
     if abs(apart) > max(CALIBRATION_TOLERANCE, 3 * sigma):
         raise NotAligned(
             f"the take lies {measured:.1f} samples behind the stimulus but the interface's "
-            f"calibration says {calibrated:.1f}: the latency has changed since; calibrate it "
-            "again (ampscope calibrate latency) with the same settings, and take it again"
+            f"calibration says {calibrated:.1f}",
+            "the latency has changed since; calibrate it again (ampscope calibrate latency) with "
+            "the same settings, and take it again",
+            fault="latency-changed",
+            size=apart,
         )

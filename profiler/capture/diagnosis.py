@@ -24,15 +24,17 @@ NOISE_ONLY_DB = 3.0  # how much louder than its quietest part a take of somethin
 LEAST_BANDWIDTH_HZ = 500.0  # of a programme that a delay can be read from
 SURE_DB = 9.0  # confidence of a marker that is there
 
+CHECK_WIRING = (
+    "check that the device is on, its volume up, and its output wired to the return channel of "
+    "the rig"
+)
+
 
 def refuse_silence(response: np.ndarray) -> None:
     """Raise `Silent` for a response that holds nothing."""
     level = peak_dbfs(response)
     if level < SILENT_DBFS:
-        raise Silent(
-            f"nothing came back (peak {level:.0f} dBFS): check that the device is on, its volume "
-            "up, and its output wired to the return channel of the rig"
-        )
+        raise Silent(f"nothing came back (peak {level:.0f} dBFS)", CHECK_WIRING, fault="no-signal")
 
 
 def unmatched(plan: SignalPlan, stimulus, response) -> CaptureError:
@@ -41,20 +43,20 @@ def unmatched(plan: SignalPlan, stimulus, response) -> CaptureError:
     markers = list(plan.of_kind("marker"))
     quiet, loud = _levels(response, rate)
     if loud - quiet < NOISE_ONLY_DB:
-        return Silent(
-            f"only noise came back ({loud:.0f} dBFS): check that the device is on, its volume up, "
-            "and its output wired to the return channel of the rig"
-        )
+        return Silent(f"only noise came back ({loud:.0f} dBFS)", CHECK_WIRING, fault="no-signal")
     if len(markers) < 2:
         if _bandwidth(stimulus, rate) < LEAST_BANDWIDTH_HZ:
             return NotAligned(
-                f"the stimulus {plan.name!r} has no wideband part to align by: record one with "
-                "markers (ampscope signal make writes them), or give the delay (--delay)"
+                f"the stimulus {plan.name!r} has no wideband part to align by",
+                "record one with markers (ampscope signal make writes them), or give the delay "
+                "(--delay)",
             )
         return NotAligned(
             f"the response does not follow the stimulus {plan.name!r} at any delay from -0.1 to "
-            "1 s: is it of another stimulus, another take, or at another speed? If they do belong "
-            "together, give the delay (--delay)"
+            "1 s",
+            "is it of another stimulus, another take, or at another speed? If they do belong "
+            "together, give the delay (--delay)",
+            fault="wrong-stimulus",
         )
     anywhere = [
         (*delays.matched_code(_code_of(stimulus, m, rate), response, rate, 0, len(response)), m)
@@ -66,18 +68,23 @@ def unmatched(plan: SignalPlan, stimulus, response) -> CaptureError:
     for other in SAMPLE_RATES:
         if other != rate and _matches_rate(plan, markers, response, other):
             return NotAligned(
-                f"the response was played or recorded at {other} Hz but is labelled {rate} Hz: set "
-                f"every device and project to {rate} Hz, and take it again"
+                f"the response was played or recorded at {other} Hz but is labelled {rate} Hz",
+                f"set every device and project to {rate} Hz, and take it again",
+                fault="wrong-rate",
+                size=rate / other,
             )
     name = _other_signal(plan, response)
     if name is not None:
         return NotAligned(
-            f"the response is of the signal {name!r}, not of {plan.name!r}: choose the stimulus "
-            "that was played"
+            f"the response is of the signal {name!r}, not of {plan.name!r}",
+            "choose the stimulus that was played",
+            fault="wrong-stimulus",
         )
     return NotAligned(
-        f"no marker of the signal {plan.name!r} is in the response: was another file played, is "
-        "the level lost in noise, or does an effect (pitch, reverse, heavy modulation) change it?"
+        f"no marker of the signal {plan.name!r} is in the response",
+        "was another file played, is the level lost in noise, or does an effect (pitch, reverse, "
+        "heavy modulation) change it?",
+        fault="wrong-stimulus",
     )
 
 
@@ -88,33 +95,61 @@ def missing_marker(plan: SignalPlan, stimulus, response, placed: Placed, lag: in
     markers = list(plan.of_kind("marker"))
     if placed.stop + lag > len(response):
         return NotAligned(
-            f"the response ends before the marker {placed.segment.name!r} ({at:.1f} s): it is "
-            "truncated; record until the stimulus has ended"
+            f"the response ends before the marker {placed.segment.name!r} ({at:.1f} s), it is "
+            "truncated",
+            "record until the stimulus has ended",
+            fault="truncated",
+            at_seconds=at,
         )
     start = _found_at(_code_of(stimulus, placed, rate), response, rate)
     if start is not None:
         change = start - placed.start - lag
         return NotAligned(
             f"the marker {placed.segment.name!r} is {abs(change)} samples "
-            f"{'late' if change > 0 else 'early'}: {abs(change)} samples were "
-            f"{'repeated' if change > 0 else 'lost'} before {at:.2f} s; take it again"
+            f"{'late' if change > 0 else 'early'}, so many were "
+            f"{'repeated' if change > 0 else 'lost'} before {at:.2f} s",
+            "take it again",
+            fault="repeated-block" if change > 0 else "lost-block",
+            at_seconds=at,
+            size=abs(change),
         )
     if placed == markers[-1]:
         return NotAligned(
-            f"the tail marker, due at {at:.1f} s, is not in the response: it is truncated, or the "
-            "device fell silent; record until the stimulus has ended"
+            f"the tail marker, due at {at:.1f} s, is not in the response, it is truncated, or the "
+            "device fell silent",
+            "record until the stimulus has ended",
+            fault="truncated",
+            at_seconds=at,
         )
     return NotAligned(
-        f"the marker {placed.segment.name!r}, due at {at:.1f} s, is not in the response: the take "
-        "was interrupted there, or the device muted; take it again"
+        f"the marker {placed.segment.name!r}, due at {at:.1f} s, is not in the response",
+        "the take was interrupted there, or the device muted; take it again",
+        fault="standby",
+        at_seconds=at,
+    )
+
+
+def cut_marker(placed: Placed, is_head: bool, rate: int) -> NotAligned:
+    """The error for a head marker whose beginning, or a tail marker whose end, is not there."""
+    edge, at, when = (
+        ("beginning", placed.start, "start recording before playing")
+        if is_head
+        else ("end", placed.stop, "record until the stimulus has ended")
+    )
+    return NotAligned(
+        f"the {edge} of the marker {placed.segment.name!r} is not in the response, it is truncated",
+        f"{when}, and let the interface wake up first",
+        fault="truncated",
+        at_seconds=at / rate,
     )
 
 
 def too_noisy(plan: SignalPlan) -> NotAligned:
     """The error for a take that is found, but of which too little is above the noise."""
     return NotAligned(
-        f"less than an octave of the response to {plan.name!r} is above its noise: raise the send "
-        "or the return, or record with a loopback channel"
+        f"less than an octave of the response to {plan.name!r} is above its noise",
+        "raise the send or the return, or record with a loopback channel",
+        fault="no-signal",
     )
 
 
@@ -154,16 +189,23 @@ def _cut(plan, markers, placed, start):
     if markers[0].start + lag < 0:
         return NotAligned(
             f"the head marker is not in the response, which begins {-lag / rate:.2f} s into the "
-            "stimulus: it is truncated; start recording before playing"
+            "stimulus, it is truncated",
+            "start recording before playing",
+            fault="truncated",
+            at_seconds=markers[0].start / rate,
         )
     if placed == markers[0]:
         return NotAligned(
-            f"the response lies {lag / rate:+.3f} s from the stimulus, expected -0.1 to 1 s: move "
-            "it, or cut its beginning"
+            f"the response lies {lag / rate:+.3f} s from the stimulus, expected -0.1 to 1 s",
+            "move it, or cut its beginning",
+            fault="latency-changed",
+            size=lag,
         )
     return NotAligned(
-        f"the head marker is not in the response though {placed.segment.name!r} is: its beginning "
-        "is cut, muted or damaged; take it again"
+        f"the head marker is not in the response though {placed.segment.name!r} is",
+        "its beginning is cut, muted or damaged; take it again",
+        fault="truncated",
+        at_seconds=markers[0].start / rate,
     )
 
 

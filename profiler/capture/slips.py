@@ -10,7 +10,11 @@ Conventions
 A loss makes the delay fall, a repetition makes it rise, by as many samples.
 """
 
+import functools
+import itertools
+import operator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import scipy.fft
@@ -18,7 +22,7 @@ import scipy.ndimage
 import scipy.signal
 
 from profiler.capture import delay as delays
-from profiler.capture import diagnosis
+from profiler.capture import diagnosis, tracking
 from profiler.capture.delay import Stretch, Transfer
 from profiler.errors import NotAligned
 from profiler.stimulus.marker import half_frames
@@ -33,11 +37,18 @@ LEAST_STRETCH_CONFIDENCE_DB = 6.0
 STRETCH_SECONDS = 1
 QUIETEST_STRETCH_DB = -40.0  # re the loudest: below it a stretch is not asked
 
-LARGEST_SPREAD = 0.5  # samples between two anchors of a whole take
+OFF_WHOLE = 0.1  # samples that a marker is off the whole of its neighbours, at the most
 LEAST_PROGRAMME_BREAK = 24.0  # samples: a second of guitar is less exact than a marker
 SAME_DELAY = 24  # samples: nearer, two correlation peaks belong to one delay
-LARGEST_HALVES_APART = 8.0  # samples between a marker's halves; distortion makes 0.5
+MOST_APART = 0.3  # samples between a marker's halves, beyond the other markers'
+MOST_BENT_APART = 8.0  # where there are too few others; distortion makes 0.5
+LEAST_MARKERS = 3
 FASTEST_DRIFT_PPM = 250.0  # two clocks are never further apart
+
+PROGRAMME = ("marker", "guitar", "noise", "multisine", "file")
+LEAST_GAIN_DB = 0.8  # of a block at another delay; a whole take's reach 0.3
+LEAST_BLOCKS = 2  # that want it, one after the other
+SAME_CHANGE = 2  # samples between what they want
 
 BLOCK_SECONDS = 0.0025  # of the search for the place of a break
 LINEAR_WITHIN = 0.1  # of a block's energy: what H leaves below that is no evidence
@@ -50,6 +61,8 @@ TELLING_APART = (0.3, 0.6)  # and of their errors
 INDIFFERENT = 40.0  # log-likelihood that noise alone may gather
 LEAST_COPY = 0.7  # of a copy of a piece, re the piece
 COPY_SECONDS = 0.001  # a copy of the head's beginning is at least this early
+MUTE_SECONDS = 0.05  # of a marker's edge that is cut off
+MUTE_BELOW = 0.25  # of the energy that is due
 EDGE_SECONDS = (0.004, 0.01, 0.025, 0.05, 0.1)  # of a marker that are looked at on their own
 
 
@@ -107,6 +120,17 @@ def anchors(plan: SignalPlan, stimulus, response) -> list[Anchor]:
     return found
 
 
+def clearest_lag(plan: SignalPlan, stimulus, response) -> int | None:
+    """The whole delay of the marker that is heard best; None where none is heard."""
+    rate = plan.sample_rate
+    span = round(EARLIEST_SECONDS * rate), round(LATEST_SECONDS * rate)
+    matches = [
+        delays.matched(stimulus, response, placed, rate, *span) for placed in plan.of_kind("marker")
+    ]
+    lag, confidence = max(matches, key=operator.itemgetter(1), default=(0, 0.0))
+    return lag if confidence >= LEAST_CONFIDENCE_DB else None
+
+
 def _neighbours(n, clear):
     """The nearest of the sorted indices `clear` on either side of n."""
     before, after = [k for k in clear if k < n], [k for k in clear if k > n]
@@ -132,8 +156,23 @@ def programme_span(plan: SignalPlan) -> slice:
     return slice(sounding[0].start, sounding[-1].stop) if sounding else slice(0, 0)
 
 
-def refuse_slips(plan, stimulus, response, found: list[Anchor], absolute, transfer: Transfer):
-    """Raise `NotAligned` where samples were lost or repeated.
+@dataclass(frozen=True)
+class Slip:
+    """Samples that were lost or repeated at one place."""
+
+    at_seconds: float  # of the stimulus
+    samples: int  # below 0: lost
+    at_least: bool = False  # nothing is left of what followed it
+
+    @property
+    def fault(self) -> Literal["lost-block", "repeated-block"]:
+        return "lost-block" if self.samples < 0 else "repeated-block"
+
+
+def refuse_slips(
+    plan, stimulus, response, found: list[Anchor], absolute, transfer: Transfer, *, linear=False
+):
+    """Raise `NotAligned` where samples were lost or repeated between two anchors.
 
     Parameters
     ----------
@@ -143,35 +182,187 @@ def refuse_slips(plan, stimulus, response, found: list[Anchor], absolute, transf
         Their delays in samples, up to a constant.
     transfer : Transfer
         H of the device.
+    linear : bool
+        The response is of a cable.
 
     Raises
     ------
     NotAligned
-        With the place, in seconds of the stimulus, and the number of samples.
+        With the place, in seconds of the stimulus, and the number of samples: of the first slip,
+        the further ones being its `others`.
     """
     rate = plan.sample_rate
-    least = LARGEST_SPREAD if found[0].is_marker else LEAST_PROGRAMME_BREAK
-    split = _break(np.array([a.stretch.centre for a in found]) / rate, absolute, rate, least)
-    if split is not None:
-        before, after = np.median(absolute[:split]), np.median(absolute[split:])
-        start, stop = found[split - 1].stretch.start, found[split].stretch.stop
-        wide = _programme_transfer(plan, stimulus, response, found, split) or transfer
-        at, evidence = _place(stimulus, response, start, stop, before, after, wide, rate)
-        if found[0].is_marker or evidence > LEAST_EVIDENCE:
-            raise _slipped(at / rate, after - before)
-    for anchor in found:
-        if anchor.placed is None:
+    if not found[0].is_marker:
+        _refuse_programme_slip(plan, stimulus, response, found, absolute, transfer)
+        return
+    found_slips = _between_markers(stimulus, response, found, absolute, rate, linear)
+    if found_slips:
+        raise _refusal(found_slips)
+    # what distortion shifts between code and inverted code, it shifts in every marker
+    apart = np.array([_halves_apart(stimulus, response, a, transfer, rate) for a in found])
+    few = len(found) < LEAST_MARKERS
+    beyond, most = (apart, MOST_BENT_APART) if few else (apart - np.median(apart), MOST_APART)
+    for anchor, samples in zip(found, beyond, strict=True):
+        if abs(samples) > most:
+            whole = round(float(np.copysign(max(abs(samples), 1.0), samples)))
+            raise _refusal([Slip(anchor.stretch.centre / rate, whole)])
+    _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate)
+
+
+def hidden_slips(plan: SignalPlan, stimulus, response, lag: int, *, linear=False) -> list[Slip]:
+    """Slips that undo each other between two markers, which leave every marker in its place.
+
+    Every gap between markers is predicted from all others, and a run of blocks that follow
+    another delay better lies between two slips.
+
+    Parameters
+    ----------
+    lag : int
+        The whole delay of the response.
+    """
+    rate = plan.sample_rate
+    gaps = _gaps(plan)
+    spans = [
+        tracking.span_of(stimulus, response, gap.start, gap.stop, (lag,), rate, linear=linear)
+        for gap in gaps
+    ]
+    told = [tracking.filters_of(span) for span in spans]
+    everything = functools.reduce(operator.add, told)
+    slips: list[Slip] = []
+    for gap, span, own in zip(gaps, spans, told, strict=True):
+        markers = tracking.filters_of(span, gap.in_markers(span))
+        changes, gains_db = tracking.wanted_delays(span, everything - own + markers)
+        wanting = (gains_db > LEAST_GAIN_DB) & _telling(plan, span)
+        for first, last in _runs(changes, wanting):
+            change = round(float(np.median(changes[first : last + 1])))
+            # a delay that grows by n has lost n: `change` is what the response is early by
+            if span is not spans[0] or first > 0:
+                slips.append(Slip(float(span.centres[first]) / rate, -change))
+            if span is not spans[-1] or last < len(changes) - 1:
+                slips.append(Slip(float(span.centres[last]) / rate, change))
+    return slips
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What lies between two markers, with both of them."""
+
+    before: Placed
+    after: Placed
+
+    @property
+    def start(self) -> int:
+        return self.before.start
+
+    @property
+    def stop(self) -> int:
+        return self.after.stop
+
+    def in_markers(self, span):
+        """Which blocks of a span hear nothing but a marker."""
+        stops = span.starts + span.frames
+        return (stops <= self.before.stop) | (span.starts >= self.after.start)
+
+
+def _gaps(plan):
+    return [Gap(*pair) for pair in itertools.pairwise(plan.of_kind("marker"))]
+
+
+def _between_markers(stimulus, response, found, absolute, rate, linear):
+    """The slips by which markers differ, each in its place between two of them."""
+    steps = _steps(np.array([a.stretch.centre for a in found]) / rate, absolute, rate)
+    if not np.any(steps):
+        return []
+    lags = round(float(absolute[0])) + np.concatenate([[0], np.cumsum(steps)])
+    gaps = [Gap(a.placed, b.placed) for a, b in itertools.pairwise(found)]
+    spans = [
+        tracking.span_of(stimulus, response, gap.start, gap.stop, pair, rate, linear=linear)
+        for gap, pair in zip(gaps, itertools.pairwise(lags), strict=True)
+    ]
+    told = []  # what each gap tells of the device: a broken one by its markers only
+    for gap, span, step in zip(gaps, spans, steps, strict=True):
+        if step == 0:
+            told.append(tracking.filters_of(span))
             continue
-        apart = _halves_apart(stimulus, response, anchor, transfer, rate)
-        if abs(apart) > LARGEST_HALVES_APART:
-            raise _slipped(anchor.stretch.centre / rate, apart)
-    if found[0].is_marker:
-        _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate)
+        halves = gap.in_markers(span), span.starts < 0.5 * (gap.start + gap.stop)
+        told.append(
+            tracking.filters_of(span, halves[0] & halves[1], 0)
+            + tracking.filters_of(span, halves[0] & ~halves[1], 1)
+        )
+    device = functools.reduce(operator.add, told)
+    return [
+        Slip(tracking.change(span, device)[0] / rate, int(step))
+        for span, step in zip(spans, steps, strict=True)
+        if step
+    ]
 
 
-def _break(seconds, absolute, rate, least):
+def _steps(seconds, absolute, rate):
+    """Whole samples by which each anchor lies behind the one before it, drift apart.
+
+    Of all drifts that two anchors could mean, and none, that is taken which leaves the fewest
+    steps and the fewest anchors off the whole samples; of several the slowest.
+    """
+    slopes = np.diff(absolute) / np.diff(seconds)
+    overall = (absolute[-1] - absolute[0]) / (seconds[-1] - seconds[0])
+    likely = [
+        slope
+        for slope in sorted({0.0, overall, *slopes}, key=abs)
+        if abs(slope) < 1e-6 * FASTEST_DRIFT_PPM * rate
+    ]
+    best, least = np.zeros(len(absolute) - 1), np.inf
+    for slope in likely:
+        still = absolute - slope * (seconds - seconds[0])
+        common = np.angle(np.mean(np.exp(2j * np.pi * still))) / (2 * np.pi)
+        whole = np.round(still - common)
+        off = np.minimum(1.0, ((still - common - whole) / OFF_WHOLE) ** 2)
+        steps = np.diff(whole)
+        cost = np.count_nonzero(steps) + np.sum(off)
+        if cost < least - 1e-6:
+            best, least = steps, cost
+    return best.astype(int)
+
+
+def _telling(plan, span):
+    """Which blocks of a span hear programme: a tone or a slow sweep repeats itself."""
+    telling = np.zeros(len(span.starts), dtype=bool)
+    for placed in plan.placed():
+        if placed.segment.kind in PROGRAMME:
+            telling |= (span.centres >= placed.start) & (span.centres < placed.stop)
+    return telling
+
+
+def _runs(changes, wanting):
+    """First and last of every run of blocks that want one delay."""
+    runs, first = [], None
+    for n, wants in enumerate([*wanting, False]):
+        goes_on = wants and first is not None and abs(changes[n] - changes[n - 1]) <= SAME_CHANGE
+        if first is not None and not goes_on:
+            if n - first >= LEAST_BLOCKS:
+                runs.append((first, n - 1))
+            first = None
+        if wants and first is None:
+            first = n
+    return runs
+
+
+def _refuse_programme_slip(plan, stimulus, response, found, absolute, transfer):
+    """A slip in a take without markers: between two seconds of programme."""
+    rate = plan.sample_rate
+    split = _break(np.array([a.stretch.centre for a in found]) / rate, absolute, rate)
+    if split is None:
+        return
+    before, after = np.median(absolute[:split]), np.median(absolute[split:])
+    start, stop = found[split - 1].stretch.start, found[split].stretch.stop
+    wide = _programme_transfer(plan, stimulus, response, found, split) or transfer
+    at, evidence = _place(stimulus, response, start, stop, before, after, wide, rate)
+    if evidence > LEAST_EVIDENCE:
+        raise _refusal([Slip(at / rate, round(after - before))])
+
+
+def _break(seconds, absolute, rate):
     """Index of the first anchor after a break, None for a take that is whole or drifts."""
-    if np.ptp(absolute) <= least:
+    if np.ptp(absolute) <= LEAST_PROGRAMME_BREAK:
         return None
     splits = range(1, len(absolute))
     errors = [
@@ -180,7 +371,7 @@ def _break(seconds, absolute, rate, least):
     ]
     best = int(np.argmin(errors))
     before, after = np.split(absolute, [splits[best]])
-    if abs(np.median(after) - np.median(before)) <= least:  # an anchor that is off on its own
+    if abs(np.median(after) - np.median(before)) <= LEAST_PROGRAMME_BREAK:  # one that is off
         return None
     slope = np.polyfit(seconds, absolute, 1)
     drifts = abs(slope[0]) < 1e-6 * FASTEST_DRIFT_PPM * rate
@@ -312,16 +503,31 @@ def _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate):
                 apart, gain = _displacement(
                     stimulus, response, at, frames, transfer.lag, transfer, rate
                 )
+                if gain < LEAST_COPY and _is_mute(
+                    stimulus, response, anchor, first, transfer, rate
+                ):
+                    raise diagnosis.cut_marker(anchor.placed, anchor is found[0], rate)
                 if gain < LEAST_COPY:  # nothing is left of what followed the break
-                    raise _slipped((at + 0.5 * frames) / rate, -frames, "at least ")
+                    raise _refusal([Slip((at + 0.5 * frames) / rate, -frames, at_least=True)])
                 change = -apart if anchor is found[0] else apart
-                raise _slipped((at + 0.5 * frames) / rate, change)
+                raise _refusal([Slip((at + 0.5 * frames) / rate, change)])
     at, frames = found[0].placed.start, round(EDGE_SECONDS[0] * rate)
     apart, gain = _displacement(
         stimulus, response, at, frames, transfer.lag, transfer, rate, -round(COPY_SECONDS * rate)
     )
     if gain > LEAST_COPY:
-        raise _slipped(at / rate, -apart)
+        raise _refusal([Slip(at / rate, -apart)])
+
+
+def _is_mute(stimulus, response, anchor, first, transfer, rate):
+    """Whether the outer edge of a marker is not there at all."""
+    frames = round(MUTE_SECONDS * rate)
+    start = anchor.placed.start
+    if first:  # the edge is the end of the inverted code
+        start += half_frames(rate) + round(MARKER_CODE_SECONDS * rate) - frames
+    heard = delays.piece(response, start + transfer.lag, frames)
+    due = _predicted(stimulus, transfer, start + transfer.lag, frames, transfer.lag, rate)
+    return np.sum(heard**2) < MUTE_BELOW * np.sum(due**2)
 
 
 def _follows(stimulus, response, start, frames, lag, transfer, rate):
@@ -343,11 +549,23 @@ def _displacement(stimulus, response, start, frames, lag, transfer, rate, latest
     return at - reach, float(copies[at])
 
 
-def _slipped(seconds, change, about=""):
+def _refusal(found):
+    """The error for slips, in order of time."""
+    first, *others = (_slipped(slip) for slip in found)
+    first.others = tuple(others)
+    return first
+
+
+def _slipped(slip):
+    about = "at least " if slip.at_least else ""
+    what = "lost" if slip.samples < 0 else "repeated"
     return NotAligned(
-        f"{about}{abs(float(change)):.0f} samples were {'lost' if change < 0 else 'repeated'} at "
-        f"{seconds:.2f} s: the driver could not keep up; take it again with a larger block size "
-        "and nothing else running"
+        f"{about}{abs(slip.samples)} samples were {what} at {slip.at_seconds:.2f} s",
+        "the driver could not keep up; take it again with a larger block size and nothing else "
+        "running",
+        fault=slip.fault,
+        at_seconds=slip.at_seconds,
+        size=abs(slip.samples),
     )
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from profiler import wav
 from profiler.cli import console, options
+from profiler.cli.check import show_findings
 from profiler.stimulus.plan import plan_path
 
 
@@ -14,39 +14,72 @@ from profiler.stimulus.plan import plan_path
 @options.signal
 @options.folder
 @options.level
+@options.average
+@options.accept
+@click.option(
+    "--meter",
+    is_flag=True,
+    help="Set the level first: play guitar, show the return, say what to turn. No take is made.",
+)
 @options.yes
 @options.no_input
 @options.dry_run
 @options.json_output
-def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json):
-    """Play a stimulus through RIG, record the response, and align it."""
+def command(
+    rig_name, signal_name, output, level, passes, accepted, meter, yes, no_input, dry_run, as_json
+):
+    """Play a stimulus through RIG, record the response, check it, and align it."""
     from profiler.capture.safety import announce
     from profiler.rig.rig import load_rig
 
     rig = load_rig(rig_name)
     refuse_file_rig(rig)
-    plan = options.planned(signal_name, rig.interface.sample_rate, level).bracketed()
+    plan = options.planned(signal_name, rig.interface.sample_rate, level, rig=rig).bracketed()
     output = output or default_folder(rig)
     if dry_run:
         rehearse(plan, announce(rig, plan), output)
         return
-    show_capture(play(rig, plan, output, yes=yes, no_input=no_input), as_json)
+    if meter:
+        from profiler.cli.meter import set_level, show_advice
+
+        show_advice(set_level(rig, plan, yes=yes, no_input=no_input), as_json)
+        return
+    folder = play(rig, plan, output, yes=yes, no_input=no_input, passes=passes)
+    show_capture(folder, accepted, as_json)
 
 
-def show_capture(folder, as_json):
-    """Align a capture, and show where it is and how it lies."""
+def show_capture(folder, accepted, as_json):
+    """Check and align a capture, and show where it is and how it lies.
+
+    Exits with 3, after all that was found was shown, when a finding stops the work.
+    """
     from profiler.capture.alignment import load_aligned
+    from profiler.capture.checks.verdict import verdict
+    from profiler.capture.recheck import recheck
 
-    repairs = folder.record().repairs
+    repairs, average = folder.record().repairs, folder.record().average
     for repair in repairs:
         console.talk(f"repaired: {repair}")
+    found = verdict(folder, accepted)
+    if not found.passed:
+        if as_json:
+            console.show_json(found.findings_only())
+        else:
+            console.show_facts((("capture", str(folder.path)),))
+            show_findings(found)
+        raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
     alignment = load_aligned(folder).alignment
+    rechecked = recheck(folder, alignment.delay_samples)
+    if rechecked.warning is not None:
+        console.warn(rechecked.warning)
     if as_json:
         console.show_json(
             {
                 "schema": "ampscope.captured/1",
                 "folder": str(folder.path),
                 "repairs": list(repairs),
+                "check": found.findings_only().model_dump(mode="json"),
+                "average": average and average.model_dump(mode="json"),
                 "alignment": alignment.model_dump(mode="json"),
             }
         )
@@ -56,31 +89,62 @@ def show_capture(folder, as_json):
             ("capture", str(folder.path)),
             ("delay", alignment_words(alignment)),
             ("polarity", polarity_words(alignment)),
+            *((("average", average.words()),) if average else ()),
+            *_reference_facts(rechecked),
         )
     )
+    show_findings(found)
 
 
-def play(rig, plan, output, *, yes, no_input):
+def _reference_facts(rechecked):
+    if rechecked.device is not None:
+        apart = f"{rechecked.device.deviation_db:+.2f} dB"
+        yield "reference", f"{apart} against the take of {rechecked.since:%Y-%m-%d %H:%M} UTC"
+
+
+def play(rig, plan, output, *, yes, no_input, passes=1):
     """Confirm the sound, play the plan, and return the folder of the capture."""
     from profiler.capture.safety import announce
-    from profiler.capture.take import take
-    from profiler.rig.connect import connect
+    from profiler.capture.take import take, taken
 
-    console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
+    if (folder := taken(rig, plan, output)) is not None and not yes:
+        console.talk(f"{output}: the take is there already and is looked at (-y takes it anew)")
+        return folder
+    interface = connected(rig, plan, announce(rig, plan), yes=yes, no_input=no_input)
     with console.StageProgress() as progress:
         progress.started("capture")
         folder = take(
             rig,
             plan,
             output,
-            connect(rig),
+            interface,
             replace=yes,
+            passes=passes,
             on_progress=lambda p: progress.progress(
                 "capture", p.seconds / p.total_seconds, take_detail(p)
             ),
         )
         progress.finished("capture", f"{plan.seconds:.0f} s in {folder.path}")
     return folder
+
+
+def connected(rig, plan, announcement, *, yes, no_input):
+    """The open interface of a rig, when the sound was confirmed and the quiet ramp answered.
+
+    The ramp is played where the sound is real, once for a rig in a session.
+    """
+    from profiler.capture import session
+    from profiler.capture.approach import approach, first_level_dbfs
+    from profiler.rig.connect import connect
+
+    console.confirm_sound(announcement, yes=yes, no_input=no_input)
+    interface = connect(rig)
+    if announcement.audible and not session.happened(announcement.conditions, "approached"):
+        level = first_level_dbfs(rig, plan)
+        console.talk(f"the first sound on this rig: a quiet ramp up to {level:.1f} dBFS")
+        console.talk(approach(rig, plan, interface).sentence())
+        session.remember(announcement.conditions, "approached")
+    return interface
 
 
 def refuse_file_rig(rig):
@@ -99,12 +163,12 @@ def default_folder(rig) -> Path:
 
 def rehearse(plan, announcement, output):
     """What `--dry-run` does: say it, and write the stimulus to listen to."""
-    from profiler.stimulus.synthesis import render
+    from profiler.stimulus.synthesis import write
 
     for line in announcement.lines():
         console.talk(line)
     path = Path(output).with_name(f"{Path(output).name}-stimulus.wav")
-    wav.write(path, render(plan), plan.sample_rate)
+    write(path, plan)
     plan.save(plan_path(path))
     console.show(str(path))
     console.talk("dry run: no sound was made")

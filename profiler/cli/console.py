@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from profiler.capture import session
 from profiler.capture.safety import CHECKLIST, Announcement
 from profiler.definitions import Record
 from profiler.errors import SafetyStop
@@ -68,6 +69,9 @@ def show_facts(facts: Iterable[tuple[str, str]]) -> None:
 def confirm_sound(announcement: Announcement, *, yes: bool, no_input: bool) -> None:
     """Say what will sound, and ask; a simulated interface makes no sound.
 
+    The checklist is asked once for a rig in a session; without a terminal, and without `-y`, there
+    is no sound however often it was confirmed before.
+
     Raises
     ------
     SafetyStop
@@ -77,15 +81,28 @@ def confirm_sound(announcement: Announcement, *, yes: bool, no_input: bool) -> N
         talk(line)
     if not announcement.audible:
         return
-    talk(CHECKLIST)
+    asked = not session.happened(announcement.conditions, "confirmed")
+    if asked or yes:
+        talk(CHECKLIST)
     if yes:
         return
     if no_input or not sys.stdin.isatty():
         raise SafetyStop(
             "no sound was made: there is no terminal to ask at; -y confirms in advance"
         )
+    if not asked:
+        talk("the checklist was confirmed for this rig earlier in this session")
+        return
     if not click.confirm("Make this sound now?", default=False, err=True):
         raise SafetyStop("no sound was made, as answered")
+    session.remember(announcement.conditions, "confirmed")
+
+
+def show_finding(severity: str, colour: str, name: str, seen: str, action: str) -> None:
+    """A finding: how grave and its name, what was seen, what to do."""
+    stdout.print(f"[{colour}]{severity:<4}[/]  [bold]{_plain(name)}[/]", soft_wrap=True)
+    stdout.print(f"      {_plain(seen)}", soft_wrap=True)
+    stdout.print(f"      → {_plain(action)}", soft_wrap=True)
 
 
 class StageProgress:

@@ -43,8 +43,11 @@ class _Delay(click.ParamType):
     show_default=True,
 )
 @click.option("-y", "--yes", is_flag=True, help="Replace a capture that is there.")
+@options.accept
 @options.json_output
-def command(stimulus, response, output, channel, delay, make, model, gear_type, yes, as_json):
+def command(
+    stimulus, response, output, channel, delay, make, model, gear_type, yes, accepted, as_json
+):
     """Make a capture of STIMULUS and RESPONSE, recorded elsewhere."""
     from profiler.capture.importing import import_pair
     from profiler.rig.rig import Chain, FileInterface, Rig
@@ -61,4 +64,4 @@ def command(stimulus, response, output, channel, delay, make, model, gear_type, 
         ),
         chain=Chain(make=make, model=model, gear_type=gear_type),
     )
-    show_capture(import_pair(rig, output, replace=yes), as_json)
+    show_capture(import_pair(rig, output, replace=yes), accepted, as_json)

@@ -1,12 +1,15 @@
 """Options that several commands share, each written once."""
 
+import typing
 from pathlib import Path
 
 import click
 
 from profiler.errors import SafetyStop
+from profiler.rig.faults import FaultName
+from profiler.rig.rig import Rig
 from profiler.stimulus.plan import SignalPlan, load_signal
-from profiler.units import Level, parse_level
+from profiler.units import Level, dbu_to_volts, parse_level
 
 json_output = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 yes = click.option(
@@ -24,6 +27,23 @@ signal = click.option(
     default="standard",
     show_default=True,
     help="Stimulus: a name from `ampscope signal list`, or a TOML file.",
+)
+average = click.option(
+    "--average",
+    "passes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Play the stimulus N times and average: the noise falls by 10 log10 N dB.",
+)
+accept = click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="NAME",
+    type=click.Choice(typing.get_args(FaultName)),
+    help="Go on in spite of this finding; the capture says so for ever. May be repeated.",
 )
 _TRAINING = (
     click.option(
@@ -80,21 +100,51 @@ class LevelType(click.ParamType):
 level = click.option(
     "--level",
     type=LevelType(),
-    help="Peak of the whole stimulus, such as -6dBFS.  [default: as the signal has it]",
+    help="Peak of the whole stimulus: -6dBFS, or 4dBu, -10dBV, 1.2Vrms where the send is "
+    "calibrated.  [default: as the signal has it]",
 )
 
 
-def planned(signal_name: str, sample_rate: int, wanted: Level | None) -> SignalPlan:
-    """The plan of a signal at a rate, brought to the level that was asked for."""
+def planned(
+    signal_name: str, sample_rate: int, wanted: Level | None, *, rig: Rig | None = None
+) -> SignalPlan:
+    """The plan of a signal at a rate, brought to the level that was asked for.
+
+    A level in volts, dBu or dBV is that of the sine with the stimulus's peak, at the calibrated
+    send of `rig`.
+    """
     plan = load_signal(signal_name).plan(sample_rate)
     if wanted is None:
         return plan
-    if wanted.unit != "dBFS":
+    return plan.model_copy(update={"gain_db": peak_dbfs(wanted, rig) - plan.peak_dbfs})
+
+
+def peak_dbfs(wanted: Level, rig: Rig | None) -> float:
+    """The peak that a level means on a rig.
+
+    Raises
+    ------
+    SafetyStop
+        A voltage where the send is not calibrated, or more than it can give.
+    """
+    from profiler.capture.calibration import send_dbu_at_full_scale
+
+    if wanted.unit == "dBFS":
+        return wanted.value
+    full_scale_dbu = None if rig is None else send_dbu_at_full_scale(rig)
+    if full_scale_dbu is None:
         raise SafetyStop(
-            f"--level {wanted}: the send of this rig is not calibrated in volts; give the level "
-            "in dBFS, such as --level -12dBFS"
+            f"--level {wanted}: the send of this rig is not calibrated in volts (ampscope "
+            "calibrate send RIG); or give the level in dBFS, such as --level -12dBFS"
         )
-    return plan.model_copy(update={"gain_db": wanted.value - plan.peak_dbfs})
+    level_dbfs = wanted.dbu - full_scale_dbu
+    if level_dbfs > 0.0:
+        raise SafetyStop(
+            f"--level {wanted}: the send gives at most {full_scale_dbu:.1f} dBu "
+            f"({dbu_to_volts(full_scale_dbu):.3g} V), {level_dbfs:.1f} dB less: turn it up and "
+            "calibrate it again, or give a lower level"
+        )
+    return level_dbfs
 
 
 def training_options(chosen: dict):

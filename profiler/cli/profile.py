@@ -5,7 +5,13 @@ from pathlib import Path
 import click
 
 from profiler.cli import console, options
-from profiler.cli.capture import alignment_words, default_folder, polarity_words, rehearse
+from profiler.cli.capture import (
+    alignment_words,
+    connected,
+    default_folder,
+    polarity_words,
+    rehearse,
+)
 
 
 @click.command()
@@ -13,27 +19,31 @@ from profiler.cli.capture import alignment_words, default_folder, polarity_words
 @options.signal
 @options.folder
 @options.level
+@options.average
 @options.training
+@options.accept
 @options.yes
 @options.no_input
 @options.dry_run
 @options.json_output
-def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_json, **training):
-    """From a rig to a playable model: capture, align, measure, train, export, verify, report.
+def command(
+    rig_name, signal_name, output, level, passes, yes, no_input, dry_run, as_json, **chosen
+):
+    """From a rig to a playable model: capture, check, measure, train, export, verify, report.
 
     The same command again goes on where the last one stopped.
     """
     from profiler.capture.safety import announce
     from profiler.pipeline import profile
-    from profiler.rig.connect import connect
     from profiler.rig.rig import load_rig
 
+    accepted = chosen.pop("accepted")
     rig = load_rig(rig_name)
     output = output or default_folder(rig)
     if rig.interface.driver == "file":
         plan = announcement = None
     else:
-        plan = options.planned(signal_name, rig.interface.sample_rate, level).bracketed()
+        plan = options.planned(signal_name, rig.interface.sample_rate, level, rig=rig).bracketed()
         announcement = announce(rig, plan)
     if dry_run:
         if plan is None:
@@ -43,20 +53,24 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
 
     with console.StageProgress() as progress:
 
-        def confirmed():
+        def interface():
             with progress.paused():
-                console.confirm_sound(announcement, yes=yes, no_input=no_input)
-            return connect(rig)
+                return connected(rig, plan, announcement, yes=yes, no_input=no_input)
 
         result = profile(
             rig,
             plan,
             Path(output),
-            options.training_options(training),
-            connect=confirmed,
+            options.training_options(chosen),
+            connect=interface,
             listener=progress,
             replace=yes,
+            accepted=accepted,
+            passes=passes,
         )
+    for finding in result.verdict.findings:
+        if finding.severity != "note":
+            console.warn(f"{finding.name}: {finding.sentence()}")
     for warning in result.analysis.warnings:
         console.warn(warning)
     facts = _facts(result)
@@ -67,6 +81,7 @@ def command(rig_name, signal_name, output, level, yes, no_input, dry_run, as_jso
                 "folder": str(result.folder.path),
                 "nam": str(result.nam_path),
                 "report": str(result.report_path),
+                "check": result.verdict.findings_only().model_dump(mode="json"),
                 "alignment": result.capture.alignment.model_dump(mode="json"),
                 "analysis": result.analysis.model_dump(mode="json"),
                 "verification": result.verification.model_dump(mode="json"),

@@ -44,7 +44,9 @@ def command(source, signal_name, output, level, yes, no_input, as_json):
                 output = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "settle"
             rig = load_rig(source)
             refuse_file_rig(rig)
-            plan = options.planned(signal_name, rig.interface.sample_rate, level).bracketed()
+            plan = options.planned(
+                signal_name, rig.interface.sample_rate, level, rig=rig
+            ).bracketed()
             folder = play(rig, plan, output, yes=yes, no_input=no_input)
         analysis = settling(load_aligned(folder))
     for warning in analysis.warnings:

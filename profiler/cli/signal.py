@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from profiler import wav
 from profiler.cli import console, options
 from profiler.definitions import available
 from profiler.errors import CaptureError
@@ -75,7 +74,7 @@ def show_signal(name, rate, as_json):
 @options.json_output
 def make_signal(name, output, rate, level, yes, as_json):
     """Write a stimulus as WAV, with its plan beside it."""
-    from profiler.stimulus.synthesis import render
+    from profiler.stimulus.synthesis import write
 
     plan = options.planned(name, int(rate), level)
     output = output or Path(f"{plan.name}.wav")
@@ -85,7 +84,7 @@ def make_signal(name, output, rate, level, yes, as_json):
             raise CaptureError(
                 f"{path}: is already there: choose another -o, or replace it with -y"
             )
-    wav.write(output, render(plan), plan.sample_rate)
+    write(output, plan)
     plan.save(beside)
     if as_json:
         console.show_json(

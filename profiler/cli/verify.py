@@ -44,7 +44,9 @@ def command(model, source, signal_name, level, yes, no_input, as_json):
         else:
             rig = load_rig(source)
             refuse_file_rig(rig)
-            plan = options.planned(signal_name, rig.interface.sample_rate, level).bracketed()
+            plan = options.planned(
+                signal_name, rig.interface.sample_rate, level, rig=rig
+            ).bracketed()
             output = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "verify"
             folder = play(rig, plan, output, yes=yes, no_input=no_input)
         verification = verify(nam_path, load_aligned(folder), trained)

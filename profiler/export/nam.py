@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from profiler.capture.calibration.levels import LevelCalibration
 from profiler.definitions import Record, replacing
 from profiler.errors import ExportError
 from profiler.model.streaming import render
@@ -74,8 +75,8 @@ class Metadata(Record):
     gear_model: str | None = None
     gear_type: GearType | None = None
     tone_type: ToneType | None = None
-    input_level_dbu: float | None = None  # RMS of a sine that is 0 dBFS peak in the file
-    output_level_dbu: float | None = None
+    input_level_dbu: float | None = None  # RMS of a sine whose peak is 0 dBFS at the model's input
+    output_level_dbu: float | None = None  # and at its output
     training: Training | None = None
 
 
@@ -98,6 +99,7 @@ def metadata_of(
     network: WaveNet,
     *,
     chain: Chain | None = None,
+    levels: LevelCalibration | None = None,
     name: str | None = None,
     validation_esr: float | None = None,
     created: datetime.datetime | None = None,
@@ -108,6 +110,7 @@ def metadata_of(
     from 0 to its full amplitude in equal steps, between a straight line (0) and a constant (1).
     """
     chain = chain or Chain()
+    levels = levels or LevelCalibration()
     loudness, gain = _loudness_and_gain(network)
     return Metadata(
         date=Date.of(created or datetime.datetime.now(datetime.UTC)),
@@ -118,6 +121,8 @@ def metadata_of(
         gear_model=chain.model or None,
         gear_type=chain.gear_type,
         tone_type=chain.tone_type,
+        input_level_dbu=levels.input_level_dbu,
+        output_level_dbu=levels.output_level_dbu,
         training=None if validation_esr is None else Training(validation_esr=validation_esr),
     )
 

@@ -33,7 +33,7 @@ from typing import Any, Literal
 import numpy as np
 
 from profiler.errors import InterfaceError
-from profiler.rig.interface import OnBlock, StreamReport
+from profiler.rig.interface import OnBlock, StreamReport, Watch
 from profiler.rig.rig import PortAudioInterface, Rig
 from profiler.rig.transport import Transport, Worker
 from profiler.stimulus.plan import SAMPLE_RATES
@@ -117,7 +117,11 @@ class PortAudio:
             driver.call(_Route.find, driver.sounddevice, self._interface)
 
     def play_record(
-        self, stimulus: Iterable[np.ndarray], frames: int, on_block: OnBlock
+        self,
+        stimulus: Iterable[np.ndarray],
+        frames: int,
+        on_block: OnBlock,
+        watch: Watch | None = None,
     ) -> StreamReport:
         """Play and record; see `interface.Interface`.
 
@@ -130,8 +134,8 @@ class PortAudio:
             The stimulus did not come, or the recording was not taken, as fast as the
             interface runs; the sound was faded out.
         SafetyStop, KeyboardInterrupt
-            As in `interface.Interface`. What `on_block` or `stimulus` raise ends the take
-            with a fade, and is raised here.
+            As in `interface.Interface`. What `on_block`, `stimulus` or `watch` raise ends the
+            take with a fade, and is raised here.
         """
         transport = Transport(
             frames,
@@ -139,6 +143,7 @@ class PortAudio:
             self._ceiling_dbfs,
             send=self._interface.send_channel - 1,
             returns=[channel - 1 for channel in _recorded(self._interface)],
+            watch=watch,
         )
         with _interrupts_held() as interrupted, _attentive_interpreter():
             feeder = Worker("stimulus feeder", transport.feed, stimulus)

@@ -1,5 +1,6 @@
 """The definition of a rig: the interface, the chain that is measured, and the ceiling."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,6 +38,9 @@ class SimulatedInterface(Record):
     loopback_channel: Channel | None = Field(
         default=None, description="input channel that records the send directly, if any"
     )
+    gain_position: str | None = Field(
+        default=None, description="where the knob of the return's input gain stands"
+    )
     seed: int = Field(default=0, ge=0, description="of the noise")
     faults: Faults = Field(
         default_factory=dict, description="what goes wrong on purpose, a table for each fault"
@@ -61,6 +65,9 @@ class PortAudioInterface(Record):
     )
     sample_rate: int = Field(default=48_000, description="in Hz")
     block_size: int = Field(default=0, ge=0, description="frames a callback; 0 lets the driver say")
+    gain_position: str | None = Field(
+        default=None, description="where the knob of the return's input gain stands"
+    )
 
 
 class FileInterface(Record):
@@ -106,8 +113,34 @@ class Rig(Record):
     maximum_send_dbfs: float = Field(
         le=0.0, description="ceiling: no sample above this peak is ever played"
     )
+    maximum_send_dbu: float | None = Field(
+        default=None,
+        description="the same ceiling in dBu (RMS of a sine of that peak); needs a calibrated send",
+    )
+    maximum_full_power_seconds: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="seconds of a take within 6 dB of the ceiling; 180 where sound is real",
+    )
+    maximum_tone_duty: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1.0,
+        description="share of a take that tones less than 12 dB below the ceiling may last; 0.7 "
+        "where sound is real",
+    )
+    lowest_sweep_hz: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="lowest frequency of a sweep or tone; 20 where sound is real",
+    )
     interface: AnyInterface = Field(description="how the device is reached")
     chain: Chain = Field(default=Chain(), description="the device under test")
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for a rig as long as nothing of it is changed: 16 hexadecimal digits."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 def load_rig(name: str) -> Rig:

@@ -21,21 +21,20 @@ from scipy import signal
 
 from profiler.circuit.device import create
 from profiler.errors import DefinitionError, SafetyStop
-from profiler.rig.faults import strength_of
 from profiler.rig.injection import (
     COMPUTER,
     DEVICE_INPUT,
     DEVICE_OUTPUT,
-    HEARS_THE_SEND,
+    INSTEAD_OF_THE_DEVICE,
     RETURN,
     SEND,
-    Scene,
-    Tap,
+    STIMULUS,
     pass_through,
     refuse_what_needs_a_file,
 )
 from profiler.rig.interface import Block, OnBlock, StreamReport, Watch
 from profiler.rig.rig import Rig
+from profiler.rig.scene import PlacedFault, Scene, Tap
 from profiler.units import db_to_amplitude, peak_dbfs
 
 CHUNK_FRAMES = 4096  # computed at a time: 85 ms at 48 kHz
@@ -164,27 +163,29 @@ class Simulated:
         heard = Tap() if "direct-monitoring" in faults else None
 
         send = (chunk[:, None].astype(np.float64) for chunk in itertools.chain(stimulus, silence))
+        send = pass_through(
+            send, STIMULUS, faults, replace(scene, full_scale=db_to_amplitude(self._ceiling_dbfs))
+        )
         send = pass_through(send, SEND, faults, scene)
         if monitored is not None:
-            send = self._with_feedback(send, monitored)
+            send = self._with_feedback(send, monitored, scene)
         analogue = self._through_converters(self._through_device(_tapped(send, heard), scene))
         returned = pass_through(self._with_noise(analogue), RETURN, faults, scene)
         return pass_through(
             _tapped(returned, monitored), COMPUTER, faults, replace(scene, sent=heard)
         )
 
-    def _with_feedback(self, send, monitored):
+    def _with_feedback(self, send, monitored, scene):
         """The send with what came back a block ago, its gain such that the loop has the fault's."""
-        fault = self._faults["feedback"]
-        start = round((fault.at_seconds or 0.0) * self.sample_rate)
-        stop = start + (fault.seconds or np.inf) * self.sample_rate
-        gain = db_to_amplitude(strength_of("feedback", fault)) / self._highest_gain()
+        fault = PlacedFault("feedback", self._faults["feedback"], scene, slice(None))
+        gain = fault.gain / self._highest_gain()
         first = 0
         for chunk in send:
             frame = np.arange(first, first + len(chunk))[:, None]
             first += len(chunk)
             fed = gain * monitored.read(len(chunk))[:, None]
-            yield np.clip(chunk + np.where((frame >= start) & (frame < stop), fed, 0.0), -1.0, 1.0)
+            heard = (frame >= fault.start) & (frame < fault.stop)
+            yield np.where(heard, np.clip(chunk + fed, -1.0, 1.0), chunk)
 
     def _highest_gain(self):
         """From send to return for small signals, at the frequency where it is highest."""
@@ -200,8 +201,10 @@ class Simulated:
         device = self._device()
         gain = self._settings.polarity * db_to_amplitude(self._settings.gain_db)
         looped = Tap(device.latency_samples) if self.channels == 2 else None
-        dry = Tap(device.latency_samples) if HEARS_THE_SEND & faults.keys() else None
-        into = pass_through(_tapped(send, looped, dry), DEVICE_INPUT, faults, scene)
+        dry = Tap(device.latency_samples) if INSTEAD_OF_THE_DEVICE & faults.keys() else None
+        into = pass_through(
+            _tapped(send, looped, dry), DEVICE_INPUT, faults, replace(scene, device_follows=True)
+        )
 
         def out():
             for chunk in into:
@@ -217,10 +220,10 @@ class Simulated:
 
     def _through_converters(self, arriving):
         """What arrives, without noise and without an end."""
-        converters = [_Filter(self._taps, [1.0])]
+        converters = [_Fir(self._taps, self.channels)]
         if self._settings.low_cut_hz > 0.0:
             coupling = signal.butter(1, self._settings.low_cut_hz, "highpass", fs=self.sample_rate)
-            converters.append(_Filter(*coupling))
+            converters.append(_Iir(*coupling, self.channels))
         underway = np.zeros((self._waits, self.channels))
         early = self._early
         for samples in arriving:
@@ -267,17 +270,31 @@ class _FadeOut:
         return chunk * np.pad(gains, (0, len(chunk) - len(gains)))
 
 
-class _Filter:
-    """A linear filter over the frames of a stream of `(n, channels)`."""
+class _Fir:
+    """A filter of taps over a stream of `(n, channels)`.
 
-    def __init__(self, numerator, denominator):
-        self._coefficients = numerator, denominator
-        self._memory = None
+    Every sample is one sum of the same terms in the same order: how the stream is cut changes no
+    bit of it, which is not so of `lfilter`.
+    """
+
+    def __init__(self, taps, channels):
+        self._taps = taps[::-1].copy()
+        self._past = np.zeros((channels, len(taps) - 1))
 
     def process(self, samples):
-        if self._memory is None:
-            order = max(map(len, self._coefficients)) - 1
-            self._memory = np.zeros((order, samples.shape[1]))
+        joined = np.concatenate((self._past, samples.T), axis=1)
+        self._past = joined[:, len(samples) :]
+        return np.stack([np.correlate(each, self._taps, "valid") for each in joined], axis=1)
+
+
+class _Iir:
+    """A recursive filter over a stream of `(n, channels)`."""
+
+    def __init__(self, numerator, denominator, channels):
+        self._coefficients = numerator, denominator
+        self._memory = np.zeros((len(denominator) - 1, channels))
+
+    def process(self, samples):
         out, self._memory = signal.lfilter(*self._coefficients, samples, axis=0, zi=self._memory)
         return out
 

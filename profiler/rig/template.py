@@ -69,6 +69,18 @@ QUESTIONS = (
         "-12",
         "no sample above it is ever played; raise it once you know what the amp is sent",
     ),
+    Question(
+        "maximum_send_dbu",
+        "Ceiling in dBu",
+        "",
+        "the same in volts, for a send that is calibrated; empty for none",
+    ),
+    Question(
+        "lowest_sweep_hz",
+        "Lowest frequency in Hz",
+        "20",
+        "20 for a load box, 60 to 80 for a speaker: what is lower is never played",
+    ),
 )
 
 
@@ -107,7 +119,9 @@ def _written(key, answer):
             return f"{key} = {_number(key, answer, int)}" if answer else f"# {key} = 2"
         case "send_channel" | "return_channel" | "sample_rate":
             return _number(key, answer, int)
-        case "maximum_send_dbfs":
+        case "maximum_send_dbu":
+            return f"{key} = {_number(key, answer, float)}" if answer else f"# {key} = 4"
+        case "maximum_send_dbfs" | "lowest_sweep_hz":
             return _number(key, answer, float)
     return _string(answer)
 

@@ -12,6 +12,12 @@ A block of the stimulus is checked before it enters the ring: finite, and no sam
 ceiling. Output is zeroed before anything is copied to the send channel, every other channel
 stays silent, and whatever ends the take early fades the stimulus out over 10 ms. The fade needs
 samples to fade, so the ring always keeps that many back until the stimulus is all there.
+
+A watch looks at each block as it comes in. When it objects, the fade begins with the first sample
+that the same callback puts out: no later sample is sent at full level.
+
+A driver's flags are logged and end nothing. A clean take can carry some, and a broken one none: an
+underrun that ends the take is our own ring's, which is seen before it runs dry.
 """
 
 import threading
@@ -22,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from profiler.errors import Dropout, SafetyStop
-from profiler.rig.interface import Block, OnBlock
+from profiler.rig.interface import Block, OnBlock, Watch
 from profiler.units import db_to_amplitude, peak_dbfs
 
 FADE_SECONDS = 0.010
@@ -40,6 +46,11 @@ FLAGS = ("input_underflow", "input_overflow", "output_underflow", "output_overfl
 
 CLOCK_WINDOW_BLOCKS = 32  # the earliest of so many callbacks shows the driver's clock
 MOST_REMARKS = 1000  # kept of each kind, so that a faulty take needs no more memory either
+
+# An amp's noise is never exactly zero, a dropout is. Sound is due when it was sent without a pause
+# for longer than any round trip lasts.
+LONGEST_ROUND_TRIP_SECONDS = 0.25
+SHORTEST_ZERO_RUN = 32  # frames
 
 
 @dataclass(frozen=True)
@@ -68,9 +79,13 @@ class Transport:
         Column of the driver's output that the stimulus goes to.
     returns : sequence of int
         Columns of the driver's input that are recorded, in order.
+    watch : Watch, optional
+        Sees the recorded columns of each block; the error that it returns ends the take.
     """
 
-    def __init__(self, frames, sample_rate, ceiling_dbfs, send, returns):
+    def __init__(
+        self, frames, sample_rate, ceiling_dbfs, send, returns, watch: Watch | None = None
+    ):
         if frames < 1:
             raise ValueError(f"a take needs at least one frame, got frames={frames}")
         self.frames = frames
@@ -86,7 +101,8 @@ class Transport:
         self.failure: BaseException | None = None  # the first thing that went wrong
 
         self._send = send
-        self._returns = tuple(returns)
+        self._returns = list(returns)
+        self._watch = watch
         self._fade = _fade_out(round(FADE_SECONDS * sample_rate))
         self._faded = 0
         self._lead_in = round(LEAD_IN_SECONDS * sample_rate)
@@ -101,6 +117,7 @@ class Transport:
         self._log_frames = np.zeros((entries, 2), np.int64)  # recorded, asked for by the driver
         self._log_flags = np.zeros(entries, np.uint8)
         self._log_times = np.zeros((entries, 2), np.float64)  # ADC, DAC
+        self._log_sounds = np.zeros(entries, np.bool_)  # whether anything but silence was sent
 
         self._remarks = _Remarks(sample_rate)
 
@@ -161,6 +178,8 @@ class Transport:
         count = min(frames, self.frames - self.played)
         if not self._stopping:
             self._look_ahead(count)
+        if self._watch is not None and not self._stopping:
+            self._ask_the_watch(indata[:count, self._returns])
         if self._stopping:
             count = min(count, len(self._fade) - self._faded, self.loaded - self.played)
 
@@ -176,6 +195,7 @@ class Transport:
             self._log_flags[entry] = _flag_bits(status) if status else 0
             self._log_times[entry, 0] = times.inputBufferAdcTime
             self._log_times[entry, 1] = times.outputBufferDacTime
+            self._log_sounds[entry] = send.any()
             for column, channel in enumerate(self._returns):
                 _into_ring(self._response[:, column], self.played, indata[:count, channel])
             self.played += count
@@ -201,6 +221,15 @@ class Transport:
                     "the disk is too slow or busy; record to another, then take it again"
                 )
             )
+
+    def _ask_the_watch(self, returned):
+        """Stop when the watch objects to what just came in, or fails itself."""
+        try:
+            objection = self._watch(returned, self.played)
+        except Exception as failure:
+            objection = failure
+        if objection is not None:
+            self.fail(objection)
 
     def _has_room(self, count):
         frames = len(self._response) - (self.played - self._freed)
@@ -293,7 +322,7 @@ class Transport:
             dac_seconds=float(self._log_times[entry, 1]),
         )
         on_block(block)
-        self._remarks.look_at(block, size)
+        self._remarks.look_at(block, size, bool(self._log_sounds[entry]))
         self._freed += len(samples)
         self.handed += 1
 
@@ -312,7 +341,7 @@ class Transport:
 
 
 class _Remarks:
-    """Flags, callback sizes and jumps of the driver's clock, over the blocks of a take."""
+    """Flags, callback sizes, jumps of the driver's clock and dead returns, over a take's blocks."""
 
     def __init__(self, sample_rate):
         self.sizes: set[int] = set()
@@ -325,8 +354,12 @@ class _Remarks:
         self._start: float | None = None  # of the driver's clock
         self._window: list[float] = []  # lateness of the last callbacks, in seconds
         self._lateness: float | None = None  # least of the window before
+        self._sounding = 0  # frames since silence was sent
+        self._before: np.ndarray | None = None  # the return of the block before
+        self._zeros = 0  # frames of exact zeros in the return, until now
+        self._zeros_from = 0
 
-    def look_at(self, block, size):
+    def look_at(self, block, size, sounds):
         self.sizes.add(size)
         if block.flags:
             if len(self.flagged) < MOST_REMARKS:
@@ -337,6 +370,8 @@ class _Remarks:
             self._note(block.frame, f"callbacks changed from {self._size} to {size} frames")
         self._size = size
         self._look_at_clock(block, size)
+        self._look_for_zeros(block, sounds)
+        self._look_for_repeats(block)
 
     def _look_at_clock(self, block, size):
         """A lost block makes every later one late; a busy moment only those in it."""
@@ -354,6 +389,32 @@ class _Remarks:
         self._lateness = lateness
         self._window.clear()
 
+    def _look_for_zeros(self, block, sounds):
+        self._sounding = self._sounding + len(block.samples) if sounds else 0
+        due = self._sounding > LONGEST_ROUND_TRIP_SECONDS * self._sample_rate
+        if due and not block.samples[:, 0].any():
+            if not self._zeros:
+                self._zeros_from = block.frame
+            self._zeros += len(block.samples)
+        else:
+            self._end_of_zeros()
+
+    def _look_for_repeats(self, block):
+        """A callback that comes late can find the block before still in its buffer."""
+        returned = block.samples[:, 0]
+        repeated = self._before is not None and np.array_equal(returned, self._before)
+        if repeated and returned.any():
+            self._note(block.frame, f"the return repeated the {len(returned)} frames before")
+        self._before = returned
+
+    def _end_of_zeros(self):
+        if self._zeros >= SHORTEST_ZERO_RUN:
+            self._note(
+                self._zeros_from,
+                f"the return was exactly zero for {self._zeros} frames while sound was due",
+            )
+        self._zeros = 0
+
     def _note(self, frame, what):
         if len(self._notes) < MOST_REMARKS:
             self._notes.append(f"about {frame / self._sample_rate:.2f} s: {what}")
@@ -361,6 +422,7 @@ class _Remarks:
             self._notes_more += 1
 
     def notes(self):
+        self._end_of_zeros()
         notes = list(self._notes)
         if self._notes_more:
             notes.append(f"and {self._notes_more} more such notes")

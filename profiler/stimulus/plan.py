@@ -36,6 +36,7 @@ MARKER_GAP_SECONDS = 0.05
 REFERENCE_SECONDS = 1.0
 PROBE_TONE_SECONDS = 0.3
 PROBE_GAP_SECONDS = 0.1  # of silence before and after the tone of a probe
+REST_SECONDS = 0.5  # before the last probe: an amp is itself again after what was played
 
 Seconds = Annotated[float, Field(gt=0.0, le=36_000.0)]
 Frequency = Annotated[float, Field(gt=0.0, le=96_000.0)]
@@ -80,6 +81,7 @@ class Sine(_Lasting):
 
     kind: Literal["sine"]
     frequency: Frequency = Field(default=440.0, description="in Hz")
+    fade_seconds: Seconds = Field(default=0.005, description="of raised-cosine fade at both ends")
 
 
 class Reference(_Segment):
@@ -332,21 +334,43 @@ class SignalPlan(_Signal):
         return hashlib.sha256(essence.encode()).hexdigest()
 
     def bracketed(self) -> "SignalPlan":
-        """The plan with a marker at head and tail and room for the latency around them.
+        """The plan with what every take needs at its two ends.
 
-        A plan that begins and ends with silence next to a marker is returned as it is.
+        Inside room for the latency stand a marker at head and tail, by which the take is
+        aligned, and between them a probe at head and tail, which tells whether the device
+        stayed as it was. A plan that begins and ends with silence next to a marker is returned as
+        it is, and one with probes of its own gets no others.
         """
         kinds = [segment.kind for segment in self.segments]
         if kinds[:2] == ["silence", "marker"] and kinds[-2:] == ["marker", "silence"]:
             return self
-        head = (
-            Silence(name="pre-roll", kind="silence", use="align", seconds=0.5),
-            Marker(name="head", kind="marker", use="align", level_dbfs=_marker_level(self)),
+        taken = {segment.name for segment in self.segments}
+        marker = Marker(
+            name=_free("head", taken), kind="marker", use="align", level_dbfs=_as_loud(self, -12.0)
         )
-        tail = (
-            Marker(name="tail", kind="marker", use="align", level_dbfs=_marker_level(self)),
-            Silence(name="post-roll", kind="silence", use="align", seconds=1.0),
-        )
+        silence = Silence(name=_free("pre-roll", taken), kind="silence", use="align", seconds=0.5)
+        head: list[Segment] = [silence, marker]
+        tail: list[Segment] = [
+            marker.model_copy(update={"name": _free("tail", taken)}),
+            Silence(name=_free("post-roll", taken), kind="silence", use="align", seconds=1.0),
+        ]
+        if "probe" not in kinds:
+            probe = Probe(
+                name=_free("probe 1", taken),
+                kind="probe",
+                use="analyse",
+                level_dbfs=_as_loud(self, -20.0),
+            )
+            head = [*head, probe]
+            tail = [
+                Silence(
+                    name=_free("rest", taken), kind="silence", use="align", seconds=REST_SECONDS
+                ),
+                probe.model_copy(
+                    update={"name": _free("probe 2", taken), "replicate_of": probe.name}
+                ),
+                *tail,
+            ]
         return self.model_copy(update={"segments": (*head, *self.segments, *tail)})
 
 
@@ -374,9 +398,14 @@ def plan_path(stimulus_path: Path) -> Path:
     return Path(stimulus_path).with_suffix(".plan.json")
 
 
-def _marker_level(plan):
-    """As loud as the material it brackets, but no louder than -12 dBFS."""
-    return min(-12.0, plan.peak_dbfs - plan.gain_db)
+def _as_loud(plan, level_dbfs):
+    """As loud as the material it brackets, but no louder than a level."""
+    return min(level_dbfs, plan.peak_dbfs - plan.gain_db)
+
+
+def _free(name, taken):
+    """A name that no segment bears yet."""
+    return name if name not in taken else _free(f"{name} (added)", taken)
 
 
 def _essence(segment):

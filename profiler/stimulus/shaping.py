@@ -49,11 +49,18 @@ def scaled_to_peak(signal, peak):
 
 def with_fades(signal, sample_rate: int, seconds: float):
     """Raised-cosine fades of `seconds` at both ends, at most a quarter of the signal each."""
-    n = min(round(seconds * sample_rate), len(signal) // 4)
+    return piece_with_fades(signal, 0, len(signal), sample_rate, seconds)
+
+
+def piece_with_fades(piece, start: int, total: int, sample_rate: int, seconds: float):
+    """A piece, from sample `start`, of a signal of `total` samples that is faded so."""
+    n = min(round(seconds * sample_rate), total // 4)
     fade = 0.5 - 0.5 * np.cos(np.pi * np.arange(n) / max(n, 1))
-    faded = np.array(signal)
-    faded[:n] *= fade
-    faded[len(faded) - n :] *= fade[::-1]
+    faded = np.array(piece)
+    for edge, first in ((fade, 0), (fade[::-1], total - n)):
+        begin, end = max(first, start), min(first + n, start + len(piece))
+        if begin < end:
+            faded[begin - start : end - start] *= edge[begin - first : end - first]
     return faded
 
 

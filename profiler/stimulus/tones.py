@@ -15,16 +15,22 @@ import math
 import numpy as np
 
 from profiler.stimulus.plan import PROBE_GAP_SECONDS, Burst, Probe, Reference, Sine, Staircase
-from profiler.stimulus.shaping import frames, with_fades
+from profiler.stimulus.shaping import frames, piece_with_fades, with_fades
 from profiler.units import db_to_amplitude
 
 SINE_FADE_SECONDS = 0.005  # long against a period of the hearing's best range, short to wait for
 
 
-def sine(segment: Sine | Reference, sample_rate: int):
-    """A steady tone, `(n,)` float64, with 5 ms of raised-cosine fade at both ends."""
-    tone = np.sin(2 * np.pi * _periods(frames(segment, sample_rate), segment, sample_rate))
-    return db_to_amplitude(segment.level_dbfs) * with_fades(tone, sample_rate, SINE_FADE_SECONDS)
+def sine(segment: Sine | Reference, sample_rate: int, start: int = 0, stop: int | None = None):
+    """A steady tone, `(n,)` float64, with raised-cosine fades at both ends.
+
+    With `start` and `stop` those of its samples only.
+    """
+    n = frames(segment, sample_rate)
+    stop = n if stop is None else stop
+    tone = np.sin(2 * np.pi * _periods(start, stop, segment, sample_rate))
+    fade = segment.fade_seconds if isinstance(segment, Sine) else SINE_FADE_SECONDS
+    return db_to_amplitude(segment.level_dbfs) * piece_with_fades(tone, start, n, sample_rate, fade)
 
 
 def probe(segment: Probe, sample_rate: int):
@@ -32,7 +38,7 @@ def probe(segment: Probe, sample_rate: int):
     signal = np.zeros(frames(segment, sample_rate))
     gap = round(PROBE_GAP_SECONDS * sample_rate)
     n = len(signal) - 2 * gap
-    tone = np.sin(2 * np.pi * _periods(n, segment, sample_rate))
+    tone = np.sin(2 * np.pi * _periods(0, n, segment, sample_rate))
     signal[gap : gap + n] = with_fades(tone, sample_rate, SINE_FADE_SECONDS)
     return db_to_amplitude(segment.level_dbfs) * signal
 
@@ -45,7 +51,8 @@ def burst(segment: Burst, sample_rate: int):
     """
     signal = np.zeros(frames(segment, sample_rate))
     first = round(segment.before_seconds * sample_rate)
-    tone = _whole_periods(round(segment.tone_seconds * sample_rate), segment, sample_rate)
+    n = round(segment.tone_seconds * sample_rate)
+    tone = _whole_periods(0, n, n, segment, sample_rate)
     signal[first : first + len(tone)] = tone
     return db_to_amplitude(segment.level_dbfs) * signal
 
@@ -59,14 +66,16 @@ def burst_edges(segment: Burst, sample_rate: int) -> tuple[int, int]:
     )
 
 
-def staircase(segment: Staircase, sample_rate: int):
+def staircase(segment: Staircase, sample_rate: int, start: int = 0, stop: int | None = None):
     """A tone whose level climbs in steps that are equal in dB; `(n,)` float64.
 
-    Steps last equally long; each begins with the first whole period in its time.
+    Steps last equally long; each begins with the first whole period in its time. With `start`
+    and `stop` those of its samples only.
     """
     n = frames(segment, sample_rate)
-    tone = _whole_periods(n, segment, sample_rate)
-    period = np.floor(_periods(n, segment, sample_rate))
+    stop = n if stop is None else stop
+    tone = _whole_periods(start, stop, n, segment, sample_rate)
+    period = np.floor(_periods(start, stop, segment, sample_rate))
     step_seconds = segment.seconds / segment.steps
     step = np.floor(period / segment.frequency / step_seconds + 1e-9)
     rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
@@ -74,9 +83,9 @@ def staircase(segment: Staircase, sample_rate: int):
     return db_to_amplitude(level_dbfs) * tone
 
 
-def _periods(n, segment, sample_rate):
-    """Periods of the tone gone by at each sample."""
-    return np.arange(n) * (segment.frequency / sample_rate)
+def _periods(start, stop, segment, sample_rate):
+    """Periods of the tone gone by at each sample from `start` to `stop`."""
+    return np.arange(start, stop) * (segment.frequency / sample_rate)
 
 
 def _whole(n, segment, sample_rate):
@@ -84,7 +93,7 @@ def _whole(n, segment, sample_rate):
     return math.floor(n * segment.frequency / sample_rate + 1e-9)
 
 
-def _whole_periods(n, segment, sample_rate):
-    """A sine of `n` samples, silent after its last whole period."""
-    periods = _periods(n, segment, sample_rate)
+def _whole_periods(start, stop, n, segment, sample_rate):
+    """From `start` to `stop` a sine of `n` samples, silent after its last whole period."""
+    periods = _periods(start, stop, segment, sample_rate)
     return np.where(periods < _whole(n, segment, sample_rate), np.sin(2 * np.pi * periods), 0.0)

@@ -129,7 +129,7 @@ def test_a_plan_of_one_burst_is_aligned_by_its_two_brackets():
     response = noisy(delayed(distorted(stimulus), 300.5), -80.0)
     alignment = align(plan, stimulus, response)
     assert alignment.delay_samples == pytest.approx(300.5, abs=0.1)
-    assert [round(marker.at_seconds, 3) for marker in alignment.markers] == [0.5, 4.0]
+    assert [round(marker.at_seconds, 3) for marker in alignment.markers] == [0.5, 5.5]
 
 
 def test_the_markers_are_told_with_their_delays_and_confidence():

@@ -1,4 +1,6 @@
+import contextlib
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,3 +94,58 @@ def test_a_damaged_record_is_refused_in_one_line(folder, found, replacement, com
     with pytest.raises(DefinitionError, match=complaint) as refusal:
         folder.record()
     assert "\n" not in str(refusal.value)
+
+
+# A take becomes the capture by renaming. A program may be killed between any two steps.
+
+STEPS = 13  # more than there are
+
+
+@pytest.mark.parametrize("steps", range(STEPS + 1))
+@pytest.mark.parametrize("joined", [False, True])
+def test_at_whatever_step_of_the_renaming_a_program_is_killed_the_new_capture_is_whole(
+    steps, joined, folder, monkeypatch
+):
+    folder.alignment_path.write_text("{}")
+    old = folder.record()
+    response = folder.joined_response_path if joined else folder.partial_response_path
+    for path in (folder.partial_stimulus_path, response):
+        wav.write(path, np.full(480, 0.25, np.float32), 48_000)
+    if joined:
+        for number in (1, 2, 7):
+            wav.write(folder.pass_path(number), np.zeros(480, np.float32), 48_000)
+    else:
+        folder.partial_blocks_path.write_text("new")
+    new = record(folder).model_copy(
+        update={
+            "stimulus_sha256": wav.sha256(folder.partial_stimulus_path),
+            "response_sha256": wav.sha256(response),
+        }
+    )
+
+    left = iter(range(steps))
+
+    def until_killed(step):
+        def step_or_death(*arguments, **named):
+            if next(left, None) is None:
+                raise Killed
+            return step(*arguments, **named)
+
+        return step_or_death
+
+    with monkeypatch.context() as killing, contextlib.suppress(Killed):
+        for name in ("replace", "unlink"):
+            killing.setattr(Path, name, until_killed(getattr(Path, name)))
+        folder.commit(new, passes={1, 2})
+    survivor = CaptureFolder.existing(folder.path)
+    survivor.verify_unchanged()
+    assert survivor.record() in (old, new)
+    assert survivor.record() == new or steps < STEPS
+    if folder.record() == new:
+        assert not folder.alignment_path.exists()
+        assert not [path for path in folder.path.iterdir() if ".partial." in path.name]
+        assert not joined or folder.pass_numbers() == [1, 2] or steps < 4
+
+
+class Killed(BaseException):
+    """As if by SIGKILL: nothing is caught, nothing is tidied."""

@@ -102,13 +102,18 @@ def tiny(ampscope):
 
 
 def test_a_rig_becomes_a_verified_model_and_a_report(tiny):
-    outcome = tiny("profile", "drive", *QUICKLY, "-o", "c", "--json")
+    tiny("calibrate", "send", "drive")
+    tiny("calibrate", "return", "drive")
+    outcome = tiny("profile", "drive", *QUICKLY, "--level", "-3dBu", "-o", "c", "--json")
     assert outcome.code in (0, 3), outcome.err  # six seconds of training may not pass
     result = json.loads(outcome.out)
     assert result["schema"] == "ampscope.profile/1"
     assert result["alignment"]["delay_samples"] == pytest.approx(1234.567, abs=0.1)
     assert result["verification"]["parity_max_abs"] <= 1e-5
-    assert nam.read(Path(result["nam"])).sample_rate == 48_000
+    model = nam.read(Path(result["nam"]))
+    assert model.sample_rate == 48_000
+    for level in ("input_level_dbu", "output_level_dbu"):  # a sine of 1 V peak, at any --level
+        assert model.metadata[level] == pytest.approx(-0.79, abs=0.1)
     assert "<html" in Path(result["report"]).read_text()
     for name in ("capture.json", "stimulus.wav", "response.wav", "alignment.json", "analysis.json"):
         assert (Path("c") / name).is_file()

@@ -1,6 +1,7 @@
 """Real audio from the command line: PortAudio over a JACK server, the device another process."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from profiler import wav
+from profiler.capture import session
 from profiler.export import nam
+from profiler.rig.rig import load_rig
 from tests.cli.test_profile import QUICKLY, SIGNAL
 from tests.rig.jack_server import JackServer, insert_command
 
@@ -39,13 +42,20 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def start(server, tmp_path):
-    """Start `ampscope` in an empty folder, its device one of the server's clients."""
+def start(server, tmp_path, monkeypatch):
+    """Start `ampscope` in an empty folder, its device one of the server's clients.
+
+    The device was approached in this session, unless it is said to be new.
+    """
+    monkeypatch.setenv("AMPSCOPE_HOME", str(tmp_path / "home"))
     (tmp_path / "tiny.toml").write_text(SIGNAL)
     environment = server.environment | {"AMPSCOPE_HOME": str(tmp_path / "home")}
 
-    def started(device, *arguments):
-        (tmp_path / "rig.toml").write_text(RIG.format(device=device))
+    def started(device, *arguments, new=False):
+        rig = tmp_path / "rig.toml"
+        rig.write_text(RIG.format(device=device))
+        if not new:
+            session.remember(load_rig(str(rig)).fingerprint, "approached")
         return subprocess.Popen(
             [sys.executable, "-m", "profiler", *arguments],
             cwd=tmp_path,
@@ -72,10 +82,28 @@ def test_a_device_that_bends_the_signal_becomes_a_model(server, start, tmp_path)
     nam.read(tmp_path / result["nam"])
 
 
+def test_a_new_rig_is_approached_by_a_quiet_ramp_once_in_a_session(start, tmp_path):
+    arguments = ("capture", "./rig.toml", "--signal", "./tiny.toml", "--level", "-35dBFS", "-y")
+    _, err = start("loopback", *arguments, "-o", "c", new=True).communicate(timeout=60)
+    assert re.search(r"a quiet ramp up to -4\d\.\d dBFS\n.*the return answers: -[45]", err), err
+    assert session.happened(load_rig(str(tmp_path / "rig.toml")).fingerprint, "approached")
+
+
+def test_a_rig_that_does_not_answer_is_not_played_to(start, tmp_path):
+    silent = RIG.replace("[chain]", "return_channel = 2\n[chain]").format(device="loopback")
+    (tmp_path / "silent.toml").write_text(silent)
+    process = start("loopback", "capture", "./silent.toml", "-o", "c", "-y")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert "nothing but crosstalk came back up to a peak of -40 dBFS (input channel 2" in err
+    assert not (tmp_path / "c").exists()
+
+
 def test_a_wire_comes_back_bit_for_bit_after_its_latency(start, tmp_path):
     process = start("loopback", "capture", "./rig.toml", "--signal", "./tiny.toml", "-o", "c", "-y")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
+    assert "ramp" not in err  # that was earlier in this session
     played, _ = wav.read_mono(tmp_path / "c" / "stimulus.wav")
     recorded, _ = wav.read_mono(tmp_path / "c" / "response.wav")
     np.testing.assert_array_equal(recorded[PERIOD:], played[:-PERIOD])

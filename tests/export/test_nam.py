@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from profiler.capture.calibration import LevelCalibration, nominal_return, nominal_send
 from profiler.errors import ExportError, ProfilerError
 from profiler.export import nam
 from profiler.export.nam import Metadata, load_model, metadata_of, read, write
@@ -18,7 +19,8 @@ from profiler.model.wavenet import (
     WaveNetConfig,
     initial_weights,
 )
-from profiler.rig.rig import Chain
+from profiler.rig.rig import Chain, Rig, SimulatedInterface
+from profiler.units import Level
 
 HERE = Path(__file__).parent
 PLAYER = HERE.parents[1] / ".venv/node/node_modules/@opendaw/nam-wasm"
@@ -225,6 +227,25 @@ def test_metadata_says_what_was_measured_and_nothing_that_was_not():
     assert metadata["gear_make"] == "Ampscope"
     assert metadata["training"] == {"validation_esr": 0.01}
     assert not {"input_level_dbu", "output_level_dbu", "modeled_by"} & set(metadata)
+
+
+@pytest.mark.parametrize(
+    ("send", "return_", "expected"), [(16.0, 12.0, (16.0, 12.0)), (None, 3.0, (None, 3.0))]
+)
+def test_levels_in_dbu_are_those_of_send_and_return_as_far_as_they_are_known(
+    send, return_, expected, tmp_path
+):
+    rig = Rig(name="r", maximum_send_dbfs=0.0, interface=SimulatedInterface(driver="simulated"))
+    levels = LevelCalibration(
+        send=None if send is None else nominal_send(rig, Level(send, "dBu")),
+        return_=nominal_return(rig, Level(return_, "dBu")),
+    )
+    model = network(ARCHITECTURES["nano"])
+    write(tmp_path / "model.nam", model, metadata_of(model, levels=levels))
+    metadata = read(tmp_path / "model.nam").metadata
+    found = (metadata.get("input_level_dbu"), metadata.get("output_level_dbu"))
+    assert found == expected
+    assert isinstance(metadata["output_level_dbu"], float)  # a string would crash players
 
 
 def amplifier(gain, drive):

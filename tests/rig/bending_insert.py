@@ -11,10 +11,9 @@ import numpy as np
 
 
 def bend(signal):
-    """A nonlinear device with an offset: `0.6 tanh(3 x + 0.2)`, in float32."""
-    return (np.float32(0.6) * np.tanh(np.float32(3.0) * signal + np.float32(0.2))).astype(
-        np.float32
-    )
+    """A nonlinear device, one-sided and silent at rest: `0.6 (tanh(3 x + 0.2) - tanh(0.2))`."""
+    bent = np.tanh(np.float32(3.0) * signal + np.float32(0.2)) - np.tanh(np.float32(0.2))
+    return (np.float32(0.6) * bent).astype(np.float32)
 
 
 def main(name, delay):

@@ -21,12 +21,12 @@ class JackServer:
 
     `-S` makes the graph synchronous: a late client delays the next period, and is never left
     out of this one. With `-t 5000` it is waited for 5 s. That is what makes a wire exact on
-    a busy machine.
+    a busy machine. Without it (`synchronous=False`) a late client is left out, as on a sound card.
     """
 
     _started = 0
 
-    def __init__(self, folder, *, sample_rate=48_000, period=256):
+    def __init__(self, folder, *, sample_rate=48_000, period=256, synchronous=True):
         for program, package in PACKAGES.items():
             if shutil.which(program) is None:
                 raise RuntimeError(
@@ -37,6 +37,7 @@ class JackServer:
         self.name = f"ampscope-{os.getpid()}-{JackServer._started}"
         self.sample_rate = sample_rate
         self.period = period
+        self._mode = "-S -t 5000" if synchronous else "-t 5000"
         self.environment = os.environ | {
             "JACK_DEFAULT_SERVER": self.name,
             "JACK_NO_START_SERVER": "1",
@@ -48,7 +49,7 @@ class JackServer:
 
     def _start(self):
         self._frozen = False
-        command = f"jackd -n {self.name} -R -P 10 -S -t 5000 -L 2 -d dummy"
+        command = f"jackd -n {self.name} -R -P 10 {self._mode} -L 2 -d dummy"
         command += f" -r {self.sample_rate} -p {self.period} -C 2 -P 2"
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(

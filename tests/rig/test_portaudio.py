@@ -1,7 +1,7 @@
 """Real audio: PortAudio over a JACK server, with other processes at the far end.
 
 The server is synchronous (see `jack_server.py`), so what a wire returns is exact however busy the
-machine is.
+machine is; where blocks are to be lost, it is not.
 """
 
 import errno
@@ -11,13 +11,18 @@ import subprocess
 import sys
 import time
 
+import jack
 import numpy as np
 import pytest
 
-from profiler.errors import InterfaceError, SafetyStop
+from profiler.capture.alignment import align
+from profiler.capture.watchdog import Watchdog
+from profiler.errors import InterfaceError, NotAligned, ProfilerError, SafetyStop
 from profiler.rig import portaudio
 from profiler.rig.portaudio import Device, PortAudio, choose_device
 from profiler.rig.rig import Rig
+from profiler.stimulus.plan import SignalDefinition
+from profiler.stimulus.synthesis import render
 from tests.rig import real_take
 from tests.rig.bending_insert import bend
 from tests.rig.jack_server import JackServer, insert_command
@@ -77,8 +82,7 @@ def test_another_process_that_bends_the_signal_does_so_exactly(server):
     np.testing.assert_allclose(
         response[latency:, 0], bend(stimulus[:-latency]), rtol=0.0, atol=2.0**-23
     )
-    # What it says to silence, which is what it was sent before.
-    assert np.ptp(response[PERIOD:latency, 0]) == 0.0
+    assert not response[:latency].any()  # what it says to silence
 
 
 def test_the_loopback_channel_is_the_second_column(server):
@@ -111,6 +115,104 @@ def test_a_server_that_pauses_for_a_moment_loses_nothing(server):
     PortAudio(rig_for("loopback")).play_record([stimulus], len(stimulus), on_block)
     response = np.concatenate(blocks)[:, 0]
     assert np.array_equal(response[PERIOD:], stimulus[:-PERIOD])
+
+
+# -- what is heard while it sounds ------------------------------------------------------
+
+
+def test_the_fade_begins_in_the_callback_in_which_the_watch_objects(server):
+    stimulus = stimulus_for(5.0)
+    taken, objected = [], []
+
+    def watch(block, frame):
+        if frame < RATE:
+            return None
+        objected.append(frame)
+        return SafetyStop("that will do")
+
+    with pytest.raises(SafetyStop, match="that will do"):
+        PortAudio(rig_for("loopback")).play_record([stimulus], len(stimulus), taken.append, watch)
+    response = np.concatenate([block.samples for block in taken])[:, 0]
+    assert objected == [-(-RATE // PERIOD) * PERIOD]  # asked once, not again while it fades
+    assert len(response) == objected[0] + FADE
+    assert_faded_out(response, stimulus)
+
+
+def watched_take(device, breaking=None, at_seconds=3.6, signal=None, **settings):
+    """A take under the watchdog; `breaking()` is called in its middle, by the writer's thread.
+
+    Returns the plan, the stimulus, what came back and the report, or the error that ended it.
+    """
+    plan = planned(signal or PROGRAMME)
+    stimulus = render(plan)
+    watchdog = Watchdog(plan)
+    blocks, waiting = [], [breaking] if breaking else []
+
+    def on_block(block):
+        blocks.append(block.samples[:, 0])
+        if waiting and block.frame > at_seconds * RATE:
+            waiting.pop()()
+
+    try:
+        ending = PortAudio(rig_for(device, **settings)).play_record(
+            watchdog.follow(np.array_split(stimulus, 30)), len(stimulus), on_block, watchdog
+        )
+    except ProfilerError as error:
+        ending = error
+    return plan, stimulus, np.concatenate(blocks), ending
+
+
+def planned(segments):
+    named = [{"name": str(i), "use": "align"} | segment for i, segment in enumerate(segments)]
+    definition = SignalDefinition.model_validate({"name": "breakage", "segments": named})
+    return definition.plan(RATE)
+
+
+PROGRAMME = (
+    {"kind": "silence", "seconds": 0.3},
+    {"kind": "noise", "seconds": 8.0, "level_dbfs": -3.0, "lowest_db": -15.0},
+)
+MARKER = {"kind": "marker", "level_dbfs": -12.0}
+GUITAR = {"kind": "guitar", "seconds": 1.5, "level_dbfs": -3.0, "lowest_db": -15.0}
+MARKED = ({"kind": "silence", "seconds": 0.3}, MARKER, GUITAR, MARKER, GUITAR, MARKER)
+
+
+def test_ports_that_are_disconnected_end_the_take(server):
+    _, stimulus, response, ending = watched_take("loopback", lambda: disconnect("loopback"))
+    assert isinstance(ending, SafetyStop)
+    assert "the return fell to -120.0 dBFS RMS" in str(ending)
+    broken = np.flatnonzero(response)[-1] + 1
+    assert 3.6 < broken / RATE < 4.1
+    assert len(response) - broken < 1.0 * RATE
+    assert np.array_equal(response[PERIOD:broken], stimulus[: broken - PERIOD])
+
+
+def disconnect(device):
+    """Take every cable out of a device."""
+    client = jack.Client("breaker")
+    for out in client.get_ports(is_output=True):
+        for in_ in client.get_all_connections(out):
+            if device in out.name or device in in_.name:
+                client.disconnect(out, in_)
+    client.close()
+
+
+def test_a_buffer_size_changed_in_the_middle_is_noted_and_the_take_refused(server):
+    try:
+        plan, stimulus, response, ending = watched_take(
+            "loopback", lambda: resize(2 * PERIOD), at_seconds=2.0, signal=MARKED
+        )
+    finally:
+        resize(PERIOD)
+    assert ending.block_sizes == (PERIOD, 2 * PERIOD)
+    assert any(f"changed from {PERIOD} to {2 * PERIOD} frames" in note for note in ending.notes)
+    assert len(response) == len(stimulus)
+    with pytest.raises(NotAligned, match=f"{PERIOD} samples were .* at 2"):
+        align(plan, stimulus, response)
+
+
+def resize(period):
+    subprocess.run(["jack_bufsize", str(period)], check=True, capture_output=True)
 
 
 # -- what ends a take early -------------------------------------------------------------
@@ -191,9 +293,9 @@ def doomed(tmp_path):
 class RealTake:
     """`real_take.py`, playing when this is made."""
 
-    def __init__(self, server, folder, seconds):
+    def __init__(self, server, folder, seconds, device="loopback"):
         self._recording = folder / "recording.npy"
-        command = [sys.executable, real_take.__file__, "loopback", str(seconds), self._recording]
+        command = [sys.executable, real_take.__file__, device, str(seconds), self._recording]
         self.process = subprocess.Popen(
             command,
             env=server.environment,
@@ -215,9 +317,9 @@ class RealTake:
         return self.process.returncode, out, err
 
 
-def broken_take(server, folder, broken_by):
+def broken_take(server, folder, broken_by, device="loopback"):
     """How a take of 20 s ends after `broken_by`, what was kept, and how the process ends."""
-    running = RealTake(server, folder, 20)
+    running = RealTake(server, folder, 20, device)
     try:
         broken_at = time.monotonic()
         broken_by(running.process)
@@ -243,6 +345,15 @@ def test_a_server_that_dies_in_a_take_is_noticed_and_the_part_kept(doomed, tmp_p
     assert np.array_equal(recorded[PERIOD:], stimulus_for(20.0)[: len(recorded) - PERIOD])
     assert out == ""  # the driver's own words do not get in between the results
     assert "start the program again" in err
+
+
+def test_a_device_that_dies_holds_up_the_graph_and_the_part_is_kept(doomed, tmp_path):
+    amp = doomed.start_client(insert_command("amp", "321"), "amp:out")
+    ending, recorded, _ = broken_take(doomed, tmp_path, lambda process: amp.kill(), "amp")
+    doomed.kill()  # it waits for the dead client, and would not end by itself
+    assert ending["error"] == "InterfaceError"
+    assert "the audio stopped coming at" in ending["message"]
+    assert np.ptp(recorded) > 0.5
 
 
 def test_ctrl_c_fades_out_and_keeps_the_part(doomed, tmp_path):
@@ -278,6 +389,73 @@ def test_a_server_that_dies_between_takes_does_not_keep_the_process(doomed, tmp_
     assert time.monotonic() - began < 5.0
     assert code == 1
     assert "no playback device is there, looking for 'loopback'" in err
+
+
+# -- a server that does not wait --------------------------------------------------------
+
+
+@pytest.fixture
+def hasty(tmp_path, monkeypatch):
+    """A server that leaves a late client out, as a sound card does."""
+    server = JackServer(tmp_path, sample_rate=RATE, period=PERIOD, synchronous=False)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.close()
+
+
+def assert_whole_or_noted(stimulus, response, report):
+    """Every wrong stretch of a finished take lies where the report says that something was.
+
+    Returns the number of wrong samples.
+    """
+    wrong = np.flatnonzero(response[PERIOD:] != stimulus[:-PERIOD]) + PERIOD
+    flagged = np.array([frame for frame, _ in report.flagged])
+    for frame in wrong:
+        assert np.min(np.abs(flagged - frame)) < 4 * PERIOD, f"{frame}: {report}"
+    repeats = [note for note in report.notes if "the return repeated" in note]
+    assert bool(len(wrong)) == bool(repeats)
+    return len(wrong)
+
+
+def test_blocks_lost_by_a_slow_callback_are_noted_where_they_were(hasty):
+    stimulus = stimulus_for(3.0)
+    blocks = []
+
+    def watch(block, frame):
+        if frame == 300 * PERIOD:
+            time.sleep(0.1)
+
+    report = PortAudio(rig_for("loopback")).play_record(
+        [stimulus], len(stimulus), lambda block: blocks.append(block.samples[:, 0]), watch
+    )
+    assert assert_whole_or_noted(stimulus, np.concatenate(blocks), report) >= PERIOD
+    jumps = [note for note in report.notes if "clock jumped" in note]
+    assert any(int(note.split()[-2]) > 0.05 * RATE for note in jumps)
+
+
+def test_a_hasty_server_that_pauses_leaves_a_whole_take_or_a_note(hasty):
+    stimulus = stimulus_for(3.0)
+    blocks = []
+
+    def on_block(block):
+        blocks.append(block.samples[:, 0])
+        if len(blocks) == 300:
+            hasty.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.3)
+            hasty.process.send_signal(signal.SIGCONT)
+
+    report = PortAudio(rig_for("loopback")).play_record([stimulus], len(stimulus), on_block)
+    assert report.frames == len(stimulus)
+    assert_whole_or_noted(stimulus, np.concatenate(blocks), report)
+
+
+def test_a_device_that_dies_leaves_silence_and_the_watchdog_ends_the_take(hasty):
+    amp = hasty.start_client(insert_command("amp", "321"), "amp:out")
+    _, _, response, ending = watched_take("amp", amp.kill)
+    assert isinstance(ending, SafetyStop)
+    assert "the return fell to -120.0 dBFS RMS" in str(ending)
+    assert 3.6 < len(response) / RATE < 5.0
 
 
 # -- choosing a device ------------------------------------------------------------------

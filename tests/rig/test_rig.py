@@ -60,9 +60,9 @@ def test_a_simulated_interface_has_the_round_trip_that_the_documentation_names(l
     ("wrong", "right", "complaint"),
     [
         (
-            "maximum_send_dbu",
+            "maximum_send_dbf",
             "maximum_send_dbfs",
-            r"unknown key maximum_send_dbu: did you mean maximum_send_dbfs \(ceiling: no sample",
+            r"unknown key maximum_send_dbf: did you mean maximum_send_dbfs \(ceiling: no sample",
         ),
         (
             "devcie",

@@ -204,20 +204,103 @@ def test_an_interrupt_leaves_what_was_recorded():
     assert 47_000 < recorded <= 48_000
 
 
-@pytest.mark.parametrize("circuit", ["wire", "drive"])
-def test_a_long_take_needs_no_more_memory_than_a_short_one(circuit):
+def test_an_interrupt_by_the_listener_leaves_what_was_recorded():
+    blocks = []
+
+    def on_block(block):
+        blocks.append(block)
+        if len(blocks) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Simulated(_rig()).play_record([_tone(440.0, 48_000)], 48_000, on_block)
+    assert len(blocks) == 20
+
+
+def _nothing_wrong(samples, first_frame):
+    return None
+
+
+class _Alarm:
+    """Keeps what it watches, and raises the alarm at a frame."""
+
+    def __init__(self, frame=np.inf):
+        self._frame = frame
+        self.seen = []
+
+    def __call__(self, samples, first_frame):
+        self.seen.append((first_frame, samples.copy()))
+        due = first_frame <= self._frame < first_frame + len(samples)
+        return SafetyStop("the return is too loud") if due else None
+
+
+@pytest.mark.parametrize("circuit", ["wire", "tweed"])
+def test_a_watch_sees_every_block_before_it_is_handed_over_and_changes_nothing(circuit):
+    rig = _rig(circuit, loopback_channel=2, noise_rms_dbfs=-80.0)
+    stimulus = np.random.default_rng(0).uniform(-0.5, 0.5, 12_345)
+    alarm = _Alarm()
+    blocks = []
+
+    def on_block(block):
+        assert alarm.seen[-1][0] == block.frame
+        blocks.append(block)
+
+    Simulated(rig).play_record([stimulus], 12_345, on_block, alarm)
+    assert [first for first, _ in alarm.seen] == [block.frame for block in blocks]
+    for (_, seen), block in zip(alarm.seen, blocks, strict=True):
+        np.testing.assert_array_equal(seen, block.samples)
+    samples = np.concatenate([block.samples for block in blocks])
+    np.testing.assert_array_equal(samples, _record(Simulated(rig), stimulus)[0])
+
+
+@pytest.mark.parametrize("block_size", [64, 256, 1000])
+@pytest.mark.parametrize("cuts", [[], [1, 77, 3000, 9000]])
+def test_an_alarm_fades_the_send_from_the_next_block_on(block_size, cuts):
+    """A wire of 200 samples shows what was sent; 10 ms are 480 samples."""
+    rig = _rig(round_trip_samples=200.0, high_cut_ratio=0.5, block_size=block_size)
+    blocks = []
+    alarm = _Alarm(10_000)
+    stimulus = np.split(np.full(48_000, 0.5), cuts)
+    with pytest.raises(SafetyStop, match="the return is too loud"):
+        Simulated(rig).play_record(stimulus, 48_000, blocks.append, alarm)
+    recorded = np.concatenate([block.samples for block in blocks])[:, 0]
+    decided = (10_000 // block_size + 1) * block_size  # one after the block that gave the alarm
+    assert decided + 480 <= len(recorded) < decided + 480 + block_size
+    assert alarm.seen[-1][0] == decided - block_size  # nothing is decided twice
+    sent = recorded[200:]
+    np.testing.assert_allclose(sent[:decided], 0.5, atol=1e-6)
+    fading = sent[decided:]
+    gain = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, 481) / 480)
+    np.testing.assert_allclose(
+        fading, 0.5 * np.append(gain, np.zeros(1000))[: len(fading)], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("circuit", "faults", "watch"),
+    [
+        ("wire", {}, None),
+        ("drive", {}, None),
+        ("wire", {}, _nothing_wrong),
+        ("wire", {"clock-drift": {"strength": 100.0}, "direct-monitoring": {}}, None),
+        ("wire", {"bypass": {}, "time-effect": {"variant": "delay"}, "enhancement": {}}, None),
+        ("wire", {"feedback": {}, "lost-block": {}, "system-resampling": {}}, None),
+    ],
+)
+def test_a_long_take_needs_no_more_memory_than_a_short_one(circuit, faults, watch):
     def peak(frames):
-        interface = Simulated(_rig(circuit, loopback_channel=2, sample_rate=192_000))
+        settings = {"sample_rate": 192_000, "block_size": 2048, "faults": faults}
+        interface = Simulated(_rig(circuit, loopback_channel=2, **settings))
         stimulus = itertools.repeat(np.zeros(65_536, np.float32))
         tracemalloc.start()
-        interface.play_record(stimulus, frames, lambda block: None)
+        interface.play_record(stimulus, frames, lambda block: None, watch)
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used
 
     peak(10_000)  # loads and compiles
     long = peak(1_000_000)
-    assert long < 16e6
+    assert long < 24e6
     assert long < 1.2 * peak(300_000)
 
 

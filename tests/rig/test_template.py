@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from profiler.capture.safety import MAXIMUM_FULL_POWER_SECONDS, MAXIMUM_TONE_DUTY
 from profiler.errors import DefinitionError
 from profiler.rig.rig import Rig
 from profiler.rig.template import QUESTIONS, fill
@@ -22,6 +23,11 @@ def test_defaults_make_a_careful_rig():
     assert rig.interface.loopback_channel is None
     assert rig.interface.host_api is None
     assert rig.maximum_send_dbfs == -12.0
+    assert rig.maximum_send_dbu is None
+    assert rig.lowest_sweep_hz == 20.0
+    # said in the file, as they are without it
+    assert rig.maximum_full_power_seconds == MAXIMUM_FULL_POWER_SECONDS
+    assert rig.maximum_tone_duty == MAXIMUM_TONE_DUTY
 
 
 def test_every_answer_arrives():
@@ -38,6 +44,8 @@ def test_every_answer_arrives():
         loopback_channel="5",
         sample_rate="96000",
         maximum_send_dbfs="-7.5",
+        maximum_send_dbu="4",
+        lowest_sweep_hz="70",
     )
     assert rig.description == "the loud one"
     chain, interface = rig.chain, rig.interface
@@ -49,6 +57,8 @@ def test_every_answer_arrives():
     assert channels == (3, 4, 5)
     assert interface.sample_rate == 96_000
     assert rig.maximum_send_dbfs == -7.5
+    assert rig.maximum_send_dbu == 4.0
+    assert rig.lowest_sweep_hz == 70.0
 
 
 @pytest.mark.parametrize(
@@ -76,6 +86,8 @@ def test_the_file_keeps_its_comments():
         ("return_channel", "0", r"return_channel .*greater than or equal to 1"),
         ("maximum_send_dbfs", "3", r"maximum_send_dbfs .*less than or equal to 0"),
         ("maximum_send_dbfs", "-inf", "maximum_send_dbfs: expected a number, got '-inf'"),
+        ("maximum_send_dbu", "loud", "maximum_send_dbu: expected a number, got 'loud'"),
+        ("lowest_sweep_hz", "0", r"lowest_sweep_hz .*greater than 0"),
         ("gear_type", "banjo", "gear_type"),
         ("controls", "gain", "controls: expected name=position, got 'gain'"),
         ("controls", "gain=1, gain=2", "controls: 'gain' is there twice"),

@@ -72,8 +72,8 @@ def noise(frames, seed=0):
     return np.random.default_rng(seed).uniform(-0.5, 0.5, frames).astype(np.float32)
 
 
-def transport_for(frames, returns=(3,), ceiling_dbfs=-6.0):
-    return Transport(frames, RATE, ceiling_dbfs, send=1, returns=returns)
+def transport_for(frames, returns=(3,), ceiling_dbfs=-6.0, watch=None):
+    return Transport(frames, RATE, ceiling_dbfs, send=1, returns=returns, watch=watch)
 
 
 def loaded(stimulus, **settings):
@@ -336,6 +336,53 @@ def test_a_callback_that_fails_is_silent_and_tells_why():
     assert isinstance(transport.failure, IndexError)
 
 
+@pytest.mark.parametrize("size", [16, 50, 256])
+def test_when_the_watch_objects_the_fade_begins_with_the_first_sample_of_that_callback(size):
+    stimulus = noise(4000)
+    objection = SafetyStop("too loud")
+
+    def watch(block, frame):
+        return objection if frame == 3 * size else None
+
+    transport, driver = loaded(stimulus, watch=watch)
+    while not transport.silent:
+        driver.call_back(size, input_=echo(stimulus, transport, size))
+    driver.call_back(size)
+    assert transport.failure is objection
+    assert_faded(driver.played(), stimulus, begins=3 * size)
+    response = np.concatenate([block.samples for block in written(transport)])[:, 0]
+    assert np.array_equal(response, stimulus[: 3 * size + FADE])  # what it saw is kept
+
+
+def test_the_watch_sees_the_recorded_channels_of_every_block_until_the_end():
+    seen = []
+
+    def watch(block, frame):
+        seen.append((frame, block.copy()))
+
+    _, driver = loaded(noise(600), returns=(2, 0), watch=watch)
+    indata = np.arange(1024, dtype=np.float32).reshape(256, 4)
+    for _ in range(4):
+        driver.call_back(256, input_=indata)
+    assert [frame for frame, _ in seen] == [0, 256, 512]
+    assert np.array_equal(seen[0][1], indata[:, [2, 0]])
+    assert np.array_equal(seen[2][1], indata[: 600 - 512, [2, 0]])  # no more than is recorded
+
+
+def test_a_watch_that_fails_fades_out_and_its_error_is_told():
+    stimulus = noise(4000)
+
+    def watch(block, frame):
+        if frame > 0:
+            raise ZeroDivisionError
+
+    transport, driver = loaded(stimulus, watch=watch)
+    while not transport.silent:
+        driver.call_back(256)
+    assert isinstance(transport.failure, ZeroDivisionError)
+    assert_faded(driver.played(), stimulus, begins=256)
+
+
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
@@ -359,9 +406,10 @@ def test_a_take_without_frames_is_a_wrong_call():
 
 
 def observed(sizes_and_delays):
-    transport, driver = loaded(noise(30_000))
+    stimulus = noise(30_000)
+    transport, driver = loaded(stimulus)
     for size, late in sizes_and_delays:
-        driver.call_back(size, late=late)
+        driver.call_back(size, input_=echo(stimulus, transport, size), late=late)
     written(transport)
     return transport.observations()
 
@@ -373,9 +421,10 @@ def test_notes_a_change_of_the_callbacks_size():
 
 
 def test_the_last_block_being_cut_is_no_change():
-    transport, driver = loaded(noise(1000))
+    stimulus = noise(1000)
+    transport, driver = loaded(stimulus)
     for _ in range(4):
-        driver.call_back(256)
+        driver.call_back(256, input_=echo(stimulus, transport, 256))
     written(transport)
     assert transport.complete
     assert transport.observations().notes == ()
@@ -393,6 +442,43 @@ def test_callbacks_that_come_late_now_and_then_are_no_jump():
     late = random.exponential(64 / RATE, 4 * CLOCK_WINDOW_BLOCKS)
     late[:: CLOCK_WINDOW_BLOCKS // 4] = 0.0  # some are in time in every window
     assert observed([(64, delay) for delay in late]).notes == ()
+
+
+def returned(played, heard, size=64):
+    """The notes of a take that hears `heard` while `played` plays."""
+    transport, driver = loaded(played)
+    while not transport.silent:
+        driver.call_back(size, input_=echo(heard, transport, size))
+    written(transport)
+    return transport.observations().notes
+
+
+def test_notes_exact_zeros_in_the_return_while_sound_is_due():
+    played = noise(8000)
+    heard = played.copy()
+    heard[4032:4288] = 0.0
+    (note,) = returned(played, heard)
+    assert note == "about 0.50 s: the return was exactly zero for 256 frames while sound was due"
+
+
+def test_notes_a_return_that_stays_dead_to_the_end():
+    played = noise(8000)
+    (note,) = returned(played, np.where(np.arange(8000) < 4032, played, 0.0))
+    assert "exactly zero for 3968 frames" in note
+
+
+def test_notes_a_block_of_the_return_that_comes_twice():
+    played = noise(8000)
+    heard = played.copy()
+    heard[4032:4096] = heard[3968:4032]
+    (note,) = returned(played, heard)
+    assert note == "about 0.50 s: the return repeated the 64 frames before"
+
+
+def test_a_pause_of_the_stimulus_that_comes_back_late_is_no_dead_return():
+    played = noise(16_000)
+    played[6000:8000] = 0.0
+    assert returned(played, np.concatenate((np.zeros(1900, np.float32), played))) == ()
 
 
 def test_memory_does_not_grow_with_the_length_of_the_take():

@@ -1,10 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 
 from profiler.definitions import available
 from profiler.errors import DefinitionError
 from profiler.stimulus.plan import SAMPLE_RATES, SignalDefinition, SignalPlan, load_signal
+from profiler.stimulus.synthesis import render
+from profiler.stimulus.tones import burst_edges
 
 
 def signal(*segments, **keys):
@@ -21,6 +24,10 @@ def sine(name="tone", seconds=1.0, **keys):
 
 def marker(name, **keys):
     return {"name": name, "kind": "marker", "use": "align"} | keys
+
+
+def probe(name):
+    return {"name": name, "kind": "probe", "use": "analyse", "level_dbfs": -20.0}
 
 
 @pytest.fixture
@@ -92,19 +99,54 @@ def test_the_identity_is_the_same_at_any_rate_and_level_and_another_for_another_
     assert identity not in {other.plan(48_000).identity for other in others}
 
 
-def test_a_plan_without_markers_gets_one_at_head_and_tail_no_louder_than_what_it_brackets():
+def test_a_plan_without_markers_gets_marker_and_probe_at_both_ends_no_louder_than_itself():
     plan = signal(sine(level_dbfs=-30.0)).plan(48_000, gain_db=-6.0)
     bracketed = plan.bracketed()
     assert [p.segment.kind for p in bracketed.placed()] == [
         "silence",
         "marker",
+        "probe",
         "sine",
+        "silence",
+        "probe",
         "marker",
         "silence",
     ]
-    assert {p.segment.level_dbfs for p in bracketed.of_kind("marker")} == {-30.0}
+    assert {p.segment.level_dbfs for p in bracketed.of_kind("marker", "probe")} == {-30.0}
     assert bracketed.peak_dbfs == plan.peak_dbfs == -36.0
     assert bracketed.identity == plan.identity
+    assert bracketed.bracketed() == bracketed
+
+
+def test_the_probes_that_were_added_are_the_same_samples_20_db_down():
+    plan = signal(sine(level_dbfs=0.0)).plan(48_000).bracketed()
+    first, last = (render(plan)[p.slice] for p in plan.of_kind("probe"))
+    np.testing.assert_array_equal(first, last)
+    assert 20 * np.log10(np.max(np.abs(first))) == pytest.approx(-20.0, abs=0.01)
+
+
+def test_an_a440_burst_is_a_second_and_more_away_from_the_probes():
+    plan = load_signal("a440").plan(48_000).bracketed()
+    (burst,) = plan.of_kind("burst")
+    first, last = plan.of_kind("probe")
+    begins, ends = (burst.start + edge for edge in burst_edges(burst.segment, 48_000))
+    assert begins - first.stop >= 48_000
+    assert last.start - ends >= 48_000
+
+
+def test_a_plan_with_probes_of_its_own_gets_markers_only():
+    plan = signal(probe("mine"), sine()).plan(48_000).bracketed()
+    assert [p.segment.name for p in plan.of_kind("probe")] == ["mine"]
+    assert [p.segment.kind for p in plan.placed()][:3] == ["silence", "marker", "probe"]
+
+
+def test_what_is_added_takes_no_name_that_is_taken():
+    plan = signal(sine("head"), sine("probe 1", frequency=300.0)).plan(48_000).bracketed()
+    names = [segment.name for segment in plan.segments]
+    assert len(set(names)) == len(names)
+    assert names[1:5] == ["head (added)", "probe 1 (added)", "head", "probe 1"]
+    stimulus = render(plan)
+    assert all(np.any(stimulus[p.slice]) for p in plan.placed() if p.segment.kind != "silence")
 
 
 def test_a_marker_that_was_added_is_at_most_minus_12_dbfs():

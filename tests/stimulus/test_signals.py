@@ -102,6 +102,16 @@ def test_the_replicate_is_the_same_samples(name):
     assert np.array_equal(first, again)
 
 
+@pytest.mark.parametrize("name", ["sweep", "levels"])
+def test_a_probe_stands_at_both_ends_of_what_measures_a_device(name):
+    plan = plan_of(name)
+    kinds = [s.kind for s in plan.segments if s.kind != "silence"]
+    assert kinds[1:3] == ["marker", "probe"]
+    assert kinds[-2:] == ["probe", "marker"]
+    first, last = (stimulus_of(name)[p.slice] for p in plan.of_kind("probe"))
+    assert np.array_equal(first, last)
+
+
 @pytest.mark.parametrize("name", [*CAPTURES, "check", "loop"])
 def test_the_probes_are_the_same_samples_from_the_first_seconds_to_the_last(name):
     plan = plan_of(name)

@@ -1,8 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from profiler import wav
 from profiler.errors import CaptureError, DefinitionError
+from profiler.stimulus import synthesis
 from profiler.stimulus.guitar import guitar
 from profiler.stimulus.marker import marker
 from profiler.stimulus.plan import SAMPLE_RATES, SignalDefinition
@@ -146,3 +149,54 @@ def test_a_silent_passage_of_a_file_is_refused(di):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(CaptureError, match="no such file"):
         render(a_plan(from_file(tmp_path / "none.wav")))
+
+
+@pytest.mark.parametrize("sample_rate", [44_100, 192_000])
+def test_the_blocks_are_the_stimulus_bit_for_bit_wherever_they_are_cut(
+    sample_rate, monkeypatch, tmp_path
+):
+    rng = np.random.default_rng(3)
+    di = rng.uniform(-0.4, 0.4, sample_rate).astype(np.float32)
+    wav.write(tmp_path / "di.wav", di, sample_rate)
+    plan = a_plan(
+        *EVERY_KIND,
+        from_file(tmp_path / "di.wav", seconds=0.7, offset_seconds=0.1),
+        {"kind": "reference"},
+        {"kind": "probe"},
+        sample_rate=sample_rate,
+        gain_db=-1.3,
+    )
+    whole = render(plan)
+    monkeypatch.setattr(synthesis, "BLOCK_FRAMES", 1009)
+    blocks = list(synthesis.render_blocks(plan))
+    assert max(map(len, blocks)) == 1009
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+
+
+def test_a_replicate_of_a_marker_plays_the_code_of_the_original():
+    plan = a_plan({"kind": "marker"}, {"kind": "marker", "replicate_of": "0"})
+    first, again = render(plan).reshape(2, -1)
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize("kind", ["silence", "sine", "staircase", "file"])
+def test_a_long_segment_takes_no_more_memory_than_a_few_blocks(kind, tmp_path):
+    long = {"kind": kind, "seconds": 60.0}
+    if kind == "file":
+        wav.write(tmp_path / "di.wav", np.ones(60 * 48_000, np.float32), 48_000)
+        long = from_file(tmp_path / "di.wav", seconds=60.0)
+    plan = a_plan(long)
+    tracemalloc.start()
+    frames = sum(len(block) for block in synthesis.render_blocks(plan))
+    _, highest = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert frames == 60 * 48_000
+    assert highest < 12 * 8 * synthesis.BLOCK_FRAMES  # a dozen float64 blocks; all of it: 23 MB
+
+
+def test_what_is_written_is_what_is_rendered(tmp_path):
+    plan = a_plan(*EVERY_KIND)
+    synthesis.write(tmp_path / "s.wav", plan)
+    written, rate = wav.read_mono(tmp_path / "s.wav")
+    assert rate == 48_000
+    np.testing.assert_array_equal(written, render(plan))

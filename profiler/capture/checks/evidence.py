@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 
 from profiler import wav
+from profiler.capture import delay, slips
 from profiler.capture.alignment import AlignedCapture, Alignment, align, apply
 from profiler.capture.calibration import stored_delay
 from profiler.capture.folder import CaptureFolder
@@ -65,7 +66,7 @@ class Evidence:
             else None,
             is_loop=rig.chain.circuit == "wire",
             stream=record.stream,
-            calibrated_delay_samples=stored_delay(rig),
+            calibrated_delay_samples=stored_delay(rig, record.stream),
             fingerprint=stored_fingerprint(rig),
         )
 
@@ -80,15 +81,50 @@ class Evidence:
 
     @functools.cached_property
     def alignment(self) -> Alignment | CaptureError:
-        """How the response lies behind the stimulus, or why no single delay says so."""
+        """How the response lies behind the stimulus, or why no single delay says so.
+
+        The delay is the loop's, where the take has one.
+        """
+        frames = self.plan.frames
+        loop = None if self.loop is None else delay.piece(self.loop, 0, frames)
         try:
-            return align(self.plan, self.stimulus, self.response, loopback=self.loopback)
+            response = delay.piece(self.response, 0, frames)
+            return align(self.plan, self.stimulus, response, loopback=loop)
         except CaptureError as error:
             return error
+
+    @functools.cached_property
+    def refusals(self) -> tuple[CaptureError, ...]:
+        """Why the take cannot be aligned, every reason; none when it can."""
+        if isinstance(self.alignment, CaptureError):
+            return self.alignment, *self.alignment.others
+        return ()
 
     @functools.cached_property
     def aligned(self) -> AlignedCapture | None:
         """The pair sample by sample; None where it cannot be aligned."""
         if isinstance(self.alignment, CaptureError):
             return None
-        return apply(self.plan, self.alignment, self.stimulus, self.response)
+        response = delay.piece(self.response, 0, self.plan.frames)
+        return apply(self.plan, self.alignment, self.stimulus, response)
+
+    @functools.cached_property
+    def lag(self) -> int | None:
+        """The delay in whole samples, of a take that cannot be aligned by its clearest marker.
+
+        None where no marker is heard.
+        """
+        if isinstance(self.alignment, Alignment):
+            return round(self.alignment.delay_samples)
+        return slips.clearest_lag(self.plan, self.stimulus, self.response)
+
+    @functools.cached_property
+    def hidden_slips(self) -> tuple[slips.Slip, ...]:
+        """Slips that undo each other between two markers, of a take that is aligned."""
+        if isinstance(self.alignment, CaptureError) or not self.alignment.markers:
+            return ()
+        heard = self.response if self.loop is None else self.loop
+        whole = round(float(np.median([m.delay_samples for m in self.alignment.markers])))
+        return tuple(
+            slips.hidden_slips(self.plan, self.stimulus, heard, whole, linear=self.loop is not None)
+        )

@@ -16,7 +16,8 @@ from typing import Literal
 from pydantic import Field
 
 from profiler.definitions import Record
-from profiler.rig.faults import FaultName
+from profiler.errors import CaptureError
+from profiler.rig.faults import KINDS, FaultName
 
 Severity = Literal["stop", "warn", "note"]
 SEVERITIES: tuple[Severity, ...] = ("stop", "warn", "note")
@@ -62,6 +63,41 @@ ORDER: tuple[FaultName, ...] = (
 )
 
 
+# What a finding explains is not said again. The reasons:
+# - without the right samples in the right order nothing that compares with the stimulus holds;
+# - what is not the device's sound says nothing of the device;
+# - a loop that feeds itself, or a muted amp, is neither level, noise nor time.
+_OF_THE_DEVICE: frozenset[FaultName] = frozenset(ORDER[ORDER.index("standby") :])
+_OF_THE_CLOCK: frozenset[FaultName] = frozenset({"clock-drift", "latency-changed"})
+EXPLAINS: dict[FaultName, frozenset[FaultName]] = {
+    "wrong-rate": frozenset(ORDER) - {"file-hygiene", "wrong-rate"},
+    "truncated": frozenset(ORDER[ORDER.index("zero-fill") :]),
+    "feedback": frozenset(ORDER) - {"feedback", "file-hygiene", "wrong-rate"},
+    # eight zeros in a row also shift what is compared there
+    "zero-fill": frozenset({"lost-block", "repeated-block", "room-noise", "standby", "dc-step"}),
+    # the same passage at two delays: repeats differ, residuals are loud, the clock seems off
+    "lost-block": _OF_THE_DEVICE.union(_OF_THE_CLOCK),
+    "repeated-block": _OF_THE_DEVICE.union(_OF_THE_CLOCK),
+    # a delay that grows is a delay that changed, and repeats differ
+    "clock-drift": frozenset(
+        {"latency-changed", "bypass", "room-noise", "mains-step", "knob-moved", "warm-up"}
+    ),
+    "wrong-stimulus": _OF_THE_DEVICE,
+    "no-signal": _OF_THE_DEVICE - {"no-signal"},
+    "standby": _OF_THE_DEVICE - {"standby"},
+    # a wire has no noise, gate, drift or room of an amp
+    "bypass": _OF_THE_DEVICE - {"bypass", "return-clipped", "return-low"},
+    # the dry copy combs the response and answers for echoes
+    "direct-monitoring": frozenset({"time-effect", "speaker-simulation"}),
+}
+
+
+def explains(cause: "Finding", symptom: "Finding") -> bool:
+    """Whether one finding is a symptom of another, which is no less severe."""
+    severe = SEVERITIES.index(cause.severity) <= SEVERITIES.index(symptom.severity)
+    return severe and symptom.name in EXPLAINS.get(cause.name, frozenset())
+
+
 class Finding(Record):
     """One thing that a check found."""
 
@@ -85,3 +121,17 @@ class Findings(Record):
     schema_: Literal["ampscope.check/1"] = Field(default="ampscope.check/1", alias="schema")
     passed: bool
     findings: tuple[Finding, ...]
+
+
+def refused(refusal: CaptureError, name: FaultName, limit: float | None = None) -> Finding:
+    """A refusal of the alignment as a finding, in the refusal's own words."""
+    return Finding(
+        name=name,
+        severity="stop",
+        measured=refusal.size,
+        limit=limit,
+        unit=KINDS[name].unit,
+        at_seconds=refusal.at_seconds,
+        cause=refusal.cause,
+        action=refusal.action or "take it again",
+    )

@@ -1,0 +1,289 @@
+"""Is every fault found by its name, and is no clean take accused?
+
+    python benchmarks/fault_matrix.py                       20 seeds, 200 clean takes: half an hour
+    python benchmarks/fault_matrix.py --seeds 1 --clean 20  a look
+    python benchmarks/fault_matrix.py --json FILE           and the counts as JSON
+
+Every fault at its minimum strength, in each of its variants, is put into takes of the signal
+`check` through `wire`, `tweed` and `drive`, with a seed's own gain, noise, latency and polarity.
+A hit is a take whose first finding, notes about the device aside, has the fault's name. Clean
+takes vary rig, controls, rate, gain, noise, latency, polarity and cabinet; any stop or warn
+accuses one. Prints the confusion table.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.signal
+from profiler.capture.checks.check import check
+
+from profiler.capture.checks.evidence import Evidence
+from profiler.rig.connect import connect
+from profiler.rig.faults import KINDS, Fault, inject, weakest
+from profiler.rig.rig import load_rig
+from profiler.stimulus.plan import SignalPlan, load_signal
+from profiler.stimulus.synthesis import render
+
+SIGNAL = "check"
+RATE = 48_000
+RIGS = ("wire", "tweed", "drive")
+ON_A_LOOP = "wire"
+
+# What can be told on one kind of rig only, beyond what KINDS says.
+NOT_ON_A_LOOP = {"bypass", "line-level"}
+# These happen before the device, so they must be played through it.
+BEFORE_THE_DEVICE = {"line-level", "wrong-stimulus"}
+# Faults of a file; they are told when it is imported.
+PLACES = (3.0, 16.5)  # seconds of the signal between which a fault with a place begins
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One take to be checked."""
+
+    rig: str
+    seed: int
+    fault: str | None = None
+    variant: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What the check of a case said."""
+
+    case: Case
+    found: tuple[tuple[str, str], ...]  # name and severity, first cause first
+    seconds: float  # the check took
+
+    @property
+    def first(self) -> str:
+        """The first finding that is not a note, else the first note, else nothing."""
+        grave = [name for name, severity in self.found if severity != "note"]
+        return (*grave, *(name for name, _ in self.found), "nothing")[0]
+
+    @property
+    def accused(self) -> bool:
+        return any(severity != "note" for _, severity in self.found)
+
+
+def fault_cases(seeds: int, rigs=RIGS) -> list[Case]:
+    """Every fault, variant and rig on which it can be told, for so many seeds."""
+    return [
+        Case(rig, seed, name, variant)
+        for seed in range(seeds)
+        for rig in rigs
+        for name, kind in KINDS.items()
+        for variant in kind.variants or (None,)
+        if (rig == ON_A_LOOP or not kind.loop_only)
+        and not (rig == ON_A_LOOP and name in NOT_ON_A_LOOP)
+    ]
+
+
+def clean_cases(count: int) -> list[Case]:
+    return [Case(RIGS[seed % len(RIGS)], 10_000 + seed) for seed in range(count)]
+
+
+def outcome(case: Case) -> Outcome:
+    """Make the take of a case, and check it."""
+    evidence = _faulty(case) if case.fault else _clean(case)
+    began = time.perf_counter()
+    found = check(evidence)
+    took = time.perf_counter() - began
+    return Outcome(case, tuple((f.name, f.severity) for f in found.findings), took)
+
+
+def hit(result: Outcome) -> bool:
+    """Whether the fault was found by its name, as the first cause.
+
+    A note is no accusation, so it is enough that it is there and nothing graver is.
+    """
+    names = [name for name, _ in result.found]
+    if result.first == result.case.fault:
+        return True
+    return result.case.fault in names and not result.accused
+
+
+def table(results: list[Outcome]) -> str:
+    """The confusion table, in Markdown."""
+    rows: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+    totals: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+    for result in results:
+        if result.case.fault:
+            named = _row(result.case)
+            rows[named][result.case.fault if hit(result) else result.first] += 1
+            totals[named][result.case.rig] += 1
+    lines = [
+        "| fault, at its minimum | unit | takes: wire, tweed, drive | found first | else |",
+        "|---|---|---|---|---|",
+    ]
+    for named, found in rows.items():
+        name = named.split(",")[0]
+        kind = KINDS[name]
+        least = "" if kind.minimum is None else f"{kind.minimum:g} "
+        others = ", ".join(f"{n} {other}" for other, n in found.most_common() if other != name)
+        takes = ", ".join(str(totals[named][rig]) for rig in RIGS)
+        lines.append(
+            f"| {named} | {least}{kind.unit} | {takes} | {found[name]} | {others or '-'} |"
+        )
+    clean = [result for result in results if not result.case.fault]
+    accused = [result for result in clean if result.accused]
+    lines.append(
+        f"| none | | {len(clean)} clean takes | {len(clean) - len(accused)} not accused | "
+        f"{', '.join(r.first for r in accused) or '-'} |"
+    )
+    return "\n".join(lines)
+
+
+def run(cases: list[Case], workers: int) -> list[Outcome]:
+    """The outcomes of all cases, in order; a worker keeps the takes of a rig and seed."""
+    if workers == 1:
+        return [outcome(case) for case in cases]
+    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+        return list(pool.map(outcome, cases, chunksize=16))
+
+
+def _row(case):
+    return case.fault if case.variant is None else f"{case.fault}, {case.variant}"
+
+
+@functools.lru_cache(maxsize=8)
+def _stimulus(rate) -> tuple[SignalPlan, np.ndarray]:
+    plan = load_signal(SIGNAL).plan(rate).bracketed()
+    return plan, render(plan).astype(np.float64)
+
+
+def _recorded(rig, rate):
+    plan, stimulus = _stimulus(rate)
+    blocks = []
+    connect(rig).play_record(
+        [stimulus.astype(np.float32)],
+        plan.frames,
+        lambda block: blocks.append(block.samples.copy()),
+    )
+    return np.concatenate(blocks)[:, 0].astype(np.float64)
+
+
+def _varied(case, rate=RATE, faults=None):
+    """The rig of a case, with a seed's own interface."""
+    rng = np.random.default_rng([case.seed, RIGS.index(case.rig)])
+    rig = load_rig(case.rig)
+    changed = {
+        "sample_rate": rate,
+        "loopback_channel": None,
+        "round_trip_samples": float(rng.uniform(64, 8000)),
+        "gain_db": float(rng.uniform(-12, -2) if case.rig != "tweed" else rng.uniform(-6, 2)),
+        "polarity": int(rng.choice([1, -1])) if case.rig != ON_A_LOOP else 1,
+        "noise_rms_dbfs": float(rng.uniform(-105, -85)),
+        "seed": case.seed,
+        "faults": faults or {},
+    }
+    interface = rig.interface.model_copy(update=changed)
+    return rig.model_copy(update={"interface": interface}), rng
+
+
+@functools.lru_cache(maxsize=4)
+def _take(rig_name, seed):
+    """A clean take at 48 kHz, and its true round trip."""
+    rig, _ = _varied(Case(rig_name, seed))
+    return _recorded(rig, RATE), rig.interface.round_trip_samples
+
+
+def _faulty(case):
+    plan, stimulus = _stimulus(RATE)
+    response, latency = _take(case.rig, case.seed)
+    rng = np.random.default_rng([case.seed, list(KINDS).index(case.fault)])
+    fault = Fault(
+        strength=weakest(case.fault, response),
+        at_seconds=float(rng.uniform(*PLACES)),
+        variant=case.variant,
+        seed=case.seed,
+    )
+    if case.fault in BEFORE_THE_DEVICE:
+        rig, _ = _varied(case, faults={case.fault: fault})
+        response = _recorded(rig, RATE)
+    else:
+        response = inject(plan, stimulus, response, {case.fault: fault})
+    return Evidence(
+        plan=plan,
+        stimulus=stimulus,
+        response=response,
+        is_loop=case.rig == ON_A_LOOP,
+        calibrated_delay_samples=latency if case.fault == "latency-changed" else None,
+    )
+
+
+def _clean(case):
+    rng = np.random.default_rng(case.seed)
+    rate = int(rng.choice([44_100, 48_000, 48_000, 48_000, 96_000]))
+    rig, rng = _varied(case, rate)
+    noise = rng.uniform(-110, -70)
+    controls = {
+        "wire": {},
+        "tweed": {k: float(rng.uniform(2, 8)) for k in ("gain", "tone")}
+        | {"master": float(rng.uniform(4, 9))},
+        "drive": {k: float(rng.uniform(2, 8)) for k in ("drive", "tone")} | {"level": 9.0},
+    }[case.rig]
+    rig = rig.model_copy(
+        update={
+            "chain": rig.chain.model_copy(update={"controls": controls}),
+            "interface": rig.interface.model_copy(
+                update={"noise_rms_dbfs": float(noise), "low_cut_hz": float(rng.choice([2, 8]))}
+            ),
+        }
+    )
+    plan, stimulus = _stimulus(rate)
+    response = _recorded(rig, rate)
+    if case.rig != ON_A_LOOP and rng.random() < 0.3:
+        response = _through_a_cabinet(response, rate, rng)
+    peak = np.max(np.abs(response))
+    response *= 10 ** (rng.uniform(-20, -2) / 20) / peak
+    return Evidence(plan=plan, stimulus=stimulus, response=response, is_loop=case.rig == ON_A_LOOP)
+
+
+def _through_a_cabinet(response, rate, rng):
+    """A loudspeaker's band and resonance."""
+    low = scipy.signal.butter(2, rng.uniform(60, 100), "highpass", fs=rate, output="sos")
+    high = scipy.signal.butter(4, rng.uniform(4000, 6000), "lowpass", fs=rate, output="sos")
+    peak = scipy.signal.iirpeak(rng.uniform(90, 140), 2.0, fs=rate)
+    heard = scipy.signal.sosfilt(np.concatenate([low, high]), response)
+    return heard + 0.5 * scipy.signal.lfilter(*peak, heard)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--clean", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--only", help="one fault")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    cases = [
+        case for case in fault_cases(options.seeds) if options.only in (None, case.fault)
+    ] + clean_cases(options.clean)
+    results = run(cases, options.workers)
+    print(table(results))
+    missed = [r for r in results if r.case.fault and not hit(r)]
+    accused = [r for r in results if not r.case.fault and r.accused]
+    for result in missed + accused:
+        print(result.case, result.found, file=sys.stderr)
+    seconds = np.median([r.seconds for r in results])
+    print(
+        f"\n{len(results)} takes, {len(missed)} missed, {len(accused)} accused; a check of 20 s "
+        f"takes {seconds:.2f} s (median)"
+    )
+    if options.json:
+        options.json.write_text(json.dumps([dataclasses.asdict(r) for r in results], indent=1))
+    sys.exit(bool(missed or accused))
+
+
+if __name__ == "__main__":
+    main()

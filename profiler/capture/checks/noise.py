@@ -1,0 +1,374 @@
+"""Noise: hum of the mains, a gate that cuts the quiet off, and what a microphone hears besides.
+
+Each is told where the device should be heard alone, or should do again what it did before: in
+the silences, in steady tones, and in passages that are played twice.
+
+Conventions
+-----------
+A burst is looked for from 200 Hz to 4 kHz, between the hum and the hiss. Levels of noise are RMS,
+those of lines and tones peaks.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+
+from profiler.capture.alignment import AlignedCapture
+from profiler.capture.checks.evidence import Evidence
+from profiler.capture.checks.findings import Finding
+from profiler.capture.hum import measure_hum
+from profiler.capture.silences import silences
+from profiler.capture.time_effects import has_time_effect
+from profiler.stimulus.marker import half_frames
+from profiler.stimulus.plan import PROBE_GAP_SECONDS, Placed, Probe, Staircase
+from profiler.units import amplitude_to_db, db_to_amplitude, power_to_db
+
+RINGING_SECONDS = 0.1  # at the beginning of a silence: what sounded before dies away
+
+HUM_WARNING_DBFS = -85.0  # below, it is heard in no recording of an amp
+HUM_LIMIT_DB = 10.0  # over the local floor
+
+GATE_DROP_DB = 6.0
+GATED_BELOW_DBFS = -20.0  # steps of the ladder that a gate may swallow
+GATED_FLOOR_DB = 20.0  # between the noise in silence and under a tone
+STEP_SETTLING_SECONDS = 0.05  # of a step of the ladder, not measured
+STEP_END_SECONDS = 0.005
+SIGMAS = 4.0  # by which a tone must be missed
+
+BURST_BAND_HZ = (200.0, 4000.0)
+BURST_SECONDS = 0.02  # in which its power is taken
+ECHO_SECONDS = 0.4  # after which a silence is free of echoes
+BURST_LIMIT_DB = 10.0  # over what stands there at other times
+
+
+def findings(evidence: Evidence) -> Iterator[Finding]:
+    """What is heard beside the device."""
+    capture = evidence.aligned
+    if capture is None:
+        return
+    yield from hum(capture)
+    # what sounds on or wavers is neither a noise of the room nor the hiss under a tone
+    wavering = has_time_effect(capture)
+    gate = list(noise_gate(capture, judge_floor=not wavering))
+    # a gate that opens and shuts makes bursts of its own
+    if gate or wavering:
+        yield from gate
+    else:
+        yield from room_noise(capture)
+
+
+def hum(capture: AlignedCapture) -> Iterator[Finding]:
+    """Lines of the mains in a long silence."""
+    rate = capture.sample_rate
+    skip = round(RINGING_SECONDS * rate)
+    # the first one: where hum sets in later, the mains moved
+    part = min(_heard_silences(capture), key=lambda part: part.start, default=None)
+    found = part and measure_hum(capture.response[part.start + skip : part.stop], rate)
+    if not found:
+        return
+    cause = f"hum of the {found.mains_hz} Hz mains, {found.level_dbfs:.0f} dBFS at "
+    cause += f"{found.strongest_hz} Hz"
+    if found.origin == "loop":
+        cause += ": its odd harmonics are those of a ground loop"
+        action = (
+            "lift the ground of the return (an isolating DI or transformer, never the mains "
+            "earth), and plug everything into one outlet"
+        )
+    else:
+        cause += ": its even harmonics are those of a supply's rectifier"
+        action = "move the cables away from power transformers; an amp that hums needs service"
+    yield Finding(
+        name="hum",
+        severity="warn" if found.level_dbfs > HUM_WARNING_DBFS else "note",
+        measured=found.level_dbfs,
+        limit=found.floor_dbfs + HUM_LIMIT_DB,
+        unit="dBFS",
+        cause=cause,
+        action=action,
+    )
+
+
+def noise_gate(capture: AlignedCapture, *, judge_floor: bool = True) -> Iterator[Finding]:
+    """Soft sounds that are swallowed, or a noise that comes and goes with the tone."""
+    drop, at_seconds = _swallowed(capture)
+    cause = f"soft tones come back {drop:.0f} dB too soft: their quiet end is cut off"
+    limit = GATE_DROP_DB
+    if drop <= limit and judge_floor:
+        drop, at_seconds, limit = _floor_toggles(capture), None, GATED_FLOOR_DB
+        cause = (
+            f"the hiss is {drop:.0f} dB louder under a tone than in silence: a gate shuts it off"
+        )
+    if drop > limit:
+        yield Finding(
+            name="noise-gate",
+            severity="warn",
+            measured=drop,
+            limit=limit,
+            unit="dB",
+            at_seconds=at_seconds,
+            cause=cause,
+            action="switch the noise gate off, in the amp and in everything behind it",
+        )
+
+
+def _swallowed(capture):
+    """By how much the softest steps of a ladder fall short of the louder ones, and where, in s."""
+    worst, at_seconds = 0.0, None
+    for placed in capture.plan.of_kind("staircase"):
+        steps = _steps(capture, placed)
+        sigma = max((step.sigma for step in steps), default=0.0)
+        for index, step in enumerate(steps[:-1]):
+            louder = max(s.amplitude / s.played for s in steps[index + 1 :])
+            # no softer than noise allows it to be
+            heard = max(step.amplitude, SIGMAS * sigma)
+            drop = float(amplitude_to_db(louder * step.played / heard)) if heard > 0.0 else 0.0
+            if step.played <= db_to_amplitude(GATED_BELOW_DBFS) and drop > worst:
+                worst, at_seconds = drop, step.at_seconds
+    return worst, at_seconds
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step of a ladder as it came back."""
+
+    at_seconds: float
+    played: float  # peak of the tone
+    amplitude: float  # of it in the response
+    sigma: float  # what noise makes of that
+    burst_power: float  # of what is no harmonic, in the band of bursts
+
+
+def _steps(capture, placed: Placed):
+    """Every step of a ladder; none where they are too short to be measured."""
+    segment, rate = placed.segment, capture.sample_rate
+    if not isinstance(segment, Staircase):
+        return []
+    length = segment.seconds / segment.steps
+    if length < 2 * (STEP_SETTLING_SECONDS + STEP_END_SECONDS):
+        return []
+    rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
+    steps = []
+    for index in range(segment.steps):
+        begin = placed.start / rate + index * length
+        first = round((begin + STEP_SETTLING_SECONDS) * rate)
+        tone = capture.response[first : round((begin + length - STEP_END_SECONDS) * rate)]
+        amplitude, noise, burst = _beside_the_tone(tone, segment.frequency, rate)
+        level = segment.lowest_dbfs + index * rise_db + capture.plan.gain_db
+        steps.append(
+            _Step(begin, float(db_to_amplitude(level)), amplitude, float(np.sqrt(noise)), burst)
+        )
+    return steps
+
+
+def _floor_toggles(capture):
+    """By how many dB the hiss under the probes' tones lies above that of silence; 0 for unknown."""
+    rate = capture.sample_rate
+    tone = round(0.2 * rate)
+    gap = round(PROBE_GAP_SECONDS * rate)
+    silent = [part for part in _heard_silences(capture) if part.stop - part.start >= 2 * tone]
+    probes = [p for p in capture.plan.of_kind("probe") if isinstance(p.segment, Probe)]
+    if not silent or not probes:
+        return 0.0
+    under, alone = [], []
+    for placed in probes:
+        end = placed.stop - gap - round(STEP_END_SECONDS * rate)
+        piece = capture.response[end - tone : end]
+        under.append(_beside_the_tone(piece, placed.segment.frequency, rate)[1])
+        quiet = capture.response[silent[0].stop - tone : silent[0].stop]
+        alone.append(_beside_the_tone(quiet, placed.segment.frequency, rate)[1])
+    if np.median(alone) == 0.0:
+        return 0.0
+    return float(power_to_db(np.median(under) / np.median(alone)))
+
+
+def _beside_the_tone(tone, frequency, rate):
+    """Amplitude of a tone, power that noise has in it, and that of all that is no harmonic.
+
+    The last is the sum over the band of bursts; noise is the median between the harmonics, which
+    a line of hum does not move.
+    """
+    n = len(tone)
+    window = np.hanning(n)
+    window /= np.sum(window)
+    centred = tone - np.dot(window, tone)
+    turning = np.exp(-2j * np.pi * frequency / rate * np.arange(n))
+    amplitude = 2.0 * abs(np.dot(window * centred, turning))
+    power = np.abs(2.0 * scipy.fft.rfft(window * centred)) ** 2
+    bins = scipy.fft.rfftfreq(n, 1 / rate)
+    away = np.abs(bins / frequency - np.round(bins / frequency)) * frequency
+    between = (away > min(0.25 * frequency, 4.0 * rate / n)) & (bins > BURST_BAND_HZ[0])
+    between &= bins < BURST_BAND_HZ[1]
+    return amplitude, float(np.median(power[between]) / np.log(2.0)), float(np.sum(power[between]))
+
+
+def room_noise(capture: AlignedCapture) -> Iterator[Finding]:
+    """Bursts of noise: the loudest of them, where it stands."""
+    band = scipy.signal.butter(2, BURST_BAND_HZ, "bandpass", fs=capture.sample_rate, output="sos")
+    heard = scipy.signal.sosfilt(band, capture.response)
+    bursts = itertools.chain(
+        _between_tones(capture, heard),
+        _in_silence(capture, heard),
+        _in_tones(capture),
+        _in_repeats(capture, heard),
+    )
+    loudest = max(bursts, key=lambda burst: burst.excess_db, default=None)
+    if loudest is None:
+        return
+    yield Finding(
+        name="room-noise",
+        severity="warn",
+        measured=loudest.excess_db,
+        limit=BURST_LIMIT_DB,
+        unit="dB",
+        at_seconds=loudest.at_seconds,
+        cause=(
+            f"at {loudest.at_seconds:.1f} s something sounds that was not played, "
+            f"{loudest.excess_db:.0f} dB over what is heard there at other times"
+        ),
+        action="keep the room quiet (doors, steps, voices, a rattling cabinet) and take it again",
+    )
+
+
+@dataclass(frozen=True)
+class _Burst:
+    """A noise and where it stands."""
+
+    at_seconds: float
+    excess_db: float  # over what stands there at other times
+
+
+def _between_tones(capture, heard):
+    """In the silence around one probe, or within one marker, and not at the others."""
+    rate = capture.sample_rate
+    block = round(BURST_SECONDS * rate)
+    gap = round(PROBE_GAP_SECONDS * rate)
+    for kind in ("probe", "marker"):
+        placed = [p for p in capture.plan.of_kind(kind) if p.stop <= _covered(capture)]
+        if len(placed) < 3:
+            continue
+        starts = np.array([p.start for p in placed])
+        length = placed[0].stop - placed[0].start
+        # the ends of both silences, where what sounded before has died away
+        if kind == "probe":
+            offsets = [end - k * block for end in (gap, length) for k in (3, 2, 1)]
+        else:
+            offsets = [half_frames(rate) - block, length - block]
+        power = np.array(
+            [[np.mean(heard[s + o : s + o + block] ** 2) for o in offsets] for s in starts]
+        )
+        for index, start in enumerate(starts):
+            others = np.max(np.delete(power, index, axis=0), axis=0)
+            excess = power[index] / np.maximum(others, np.finfo(float).tiny)
+            best = int(np.argmax(excess))
+            if power_to_db(excess[best]) > BURST_LIMIT_DB:
+                yield _Burst((start + offsets[best]) / rate, float(power_to_db(excess[best])))
+
+
+def _in_silence(capture, heard):
+    """Rising out of a long silence, and not at the same place of another.
+
+    An echo rises as well, but in every silence; where there is no other to compare with, it is
+    waited for.
+    """
+    rate = capture.sample_rate
+    block, skip = (round(s * rate) for s in (BURST_SECONDS, RINGING_SECONDS))
+    waited = round((ECHO_SECONDS - RINGING_SECONDS) / BURST_SECONDS)
+    parts = _heard_silences(capture)
+    powers = [_block_power(heard[part.start + skip : part.stop], block) for part in parts]
+    for index, (part, power) in enumerate(zip(parts, powers, strict=True)):
+        excess = power[1:] / np.maximum(np.minimum.accumulate(power)[:-1], np.finfo(float).tiny)
+        compared = np.zeros(len(power), dtype=bool)
+        for other in (p[: len(power)] for k, p in enumerate(powers) if k != index):
+            shared = len(other)
+            compared[:shared] = True
+            over = power[1:shared] / np.maximum(other[1:], np.finfo(float).tiny)
+            excess[: shared - 1] = np.minimum(excess[: shared - 1], over)
+        excess[:waited][~compared[1 : waited + 1]] = 0.0
+        best = int(np.argmax(excess))
+        if power_to_db(excess[best]) > BURST_LIMIT_DB:
+            at_seconds = (part.start + skip + (best + 1) * block) / rate
+            yield _Burst(at_seconds, float(power_to_db(excess[best])))
+
+
+def _in_tones(capture):
+    """Beside a steady tone, and neither before nor after."""
+    for placed in capture.plan.of_kind("staircase"):
+        steps = _steps(capture, placed)
+        yield from _bumps(
+            np.array([step.burst_power for step in steps]), [step.at_seconds for step in steps]
+        )
+    rate = capture.sample_rate
+    for placed in capture.plan.of_kind("reference"):
+        block = round(0.1 * rate)
+        starts = range(placed.start + block, placed.stop - 2 * block + 1, block)
+        power = np.array(
+            [
+                _beside_the_tone(capture.response[s : s + block], placed.segment.frequency, rate)[2]
+                for s in starts
+            ]
+        )
+        yield from _bumps(power, [s / rate for s in starts])
+
+
+def _in_repeats(capture, heard):
+    """In one of two passes of a passage."""
+    rate = capture.sample_rate
+    placed = {p.segment.name: p for p in capture.plan.placed()}
+    block = round(BURST_SECONDS * rate)
+    for again in placed.values():
+        if again.segment.replicate_of is None or again.segment.kind == "probe":
+            continue
+        original = placed[again.segment.replicate_of]
+        first, second = (_blocks(heard[p.slice], block) for p in (original, again))
+        energy = np.sum(first**2, axis=1)
+        # a knob between the passes, or within one, changes the gain: it is no noise
+        gain = np.sum(first * second, axis=1) / np.maximum(energy, np.finfo(float).tiny)
+        differing = np.sum((second - gain[:, None] * first) ** 2, axis=1)
+        loud = energy >= np.median(energy)
+        unlike = np.median(differing[loud] / np.maximum(energy[loud], np.finfo(float).tiny))
+        expected = np.median(differing) + unlike * energy
+        excess = differing / np.maximum(expected, np.finfo(float).tiny)
+        lasting = np.minimum(np.minimum(excess[:-2], excess[1:-1]), excess[2:])
+        if not len(lasting) or power_to_db(np.max(lasting)) <= BURST_LIMIT_DB:
+            continue
+        at = int(np.argmax(lasting))
+        louder = (
+            again if np.sum(second[at : at + 3] ** 2) > np.sum(energy[at : at + 3]) else original
+        )
+        yield _Burst((louder.start + at * block) / rate, float(power_to_db(lasting[at])))
+
+
+def _bumps(power, seconds):
+    """The highest of a row of powers, where it stands out of those on both sides."""
+    if len(power) < 3 or not np.all(power > 0.0):
+        return
+    before = np.minimum.accumulate(power)[:-2]
+    after = np.minimum.accumulate(power[::-1])[::-1][2:]
+    excess = power[1:-1] / np.maximum(before, after)
+    best = int(np.argmax(excess))
+    if power_to_db(excess[best]) > BURST_LIMIT_DB:
+        yield _Burst(seconds[best + 1], float(power_to_db(excess[best])))
+
+
+def _heard_silences(capture):
+    """The silences within the recording, the longest first, without the one before any sound."""
+    parts = silences(capture.stimulus, capture.sample_rate, shortest_seconds=0.3)
+    within = [slice(p.start, min(p.stop, _covered(capture))) for p in parts if p.start > 0]
+    return sorted(within, key=lambda part: part.start - part.stop)
+
+
+def _covered(capture):
+    """Samples of the aligned response that were recorded: the delay is missing at its end."""
+    return len(capture.response) - int(np.ceil(max(capture.alignment.delay_samples, 0.0)))
+
+
+def _blocks(samples, block):
+    return samples[: len(samples) - len(samples) % block].reshape(-1, block)
+
+
+def _block_power(samples, block):
+    return np.mean(_blocks(samples, block) ** 2, axis=1)
