@@ -166,9 +166,14 @@ class LoopTake:
 
     @functools.cached_property
     def sweeps(self) -> tuple[SweepGain, ...]:
-        """The gain over frequency of every sweep, the softest first."""
-        placed = sorted(self.plan.of_kind("sweep"), key=lambda p: p.segment.level_dbfs)
-        return tuple(self._swept(p) for p in placed)
+        """The gain over frequency of every sweep that passes the middle, the softest first."""
+        low, high = MIDDLE_HZ
+        placed = [
+            p
+            for p in self.plan.of_kind("sweep")
+            if p.segment.start_hz <= low / 2 and p.segment.stop_hz >= 2 * high
+        ]
+        return tuple(self._swept(p) for p in sorted(placed, key=lambda p: p.segment.level_dbfs))
 
     @functools.cached_property
     def quiet(self) -> np.ndarray:
@@ -251,7 +256,7 @@ class LoopTake:
         cross = np.add.reduceat(returned * np.conj(played), lines)[:-1]
         power = np.add.reduceat(np.abs(played) ** 2, lines)[:-1]
         frequencies = np.sqrt(edges[1:] * edges[:-1])
-        gain_db = amplitude_to_db(np.abs(cross) / power)
+        gain_db = amplitude_to_db(np.maximum(np.abs(cross) / power, 1e-12))
         edge, fall = _edge(frequencies, gain_db)
         level = segment.level_dbfs + self.plan.gain_db
         return SweepGain(level, frequencies, gain_db, edge, fall)

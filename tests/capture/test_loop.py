@@ -13,7 +13,7 @@ from profiler.errors import CaptureError, Silent
 from profiler.rig.connect import connect
 from profiler.rig.faults import Fault, inject
 from profiler.rig.rig import load_rig
-from profiler.stimulus.plan import load_signal
+from profiler.stimulus.plan import SignalPlan, Sweep, load_signal
 from profiler.stimulus.synthesis import render
 
 RATE = 48_000
@@ -180,6 +180,23 @@ def test_the_tones_are_those_that_were_played():
     np.testing.assert_allclose(levels, np.arange(-60.1, 0.0, 6.0))
     assert [t.kind for t in take_.tones].count("probe") == 5
     assert all(abs(t.gain_db) < 0.01 for t in take_.tones)
+
+
+def test_a_sweep_of_the_bass_alone_says_nothing_of_the_band():
+    bass = Sweep(
+        name="bass", kind="sweep", use="analyse", seconds=1.0, start_hz=20.0, stop_hz=500.0
+    )
+    plan = SignalPlan(name="bass", sample_rate=RATE, segments=(bass,)).bracketed()
+    stimulus = render(plan)
+    assert loop.LoopTake.located(plan, stimulus, np.roll(stimulus, 100)).sweeps == ()
+
+
+def test_a_return_that_dies_is_measured_without_an_error():
+    plan, stimulus = played()
+    dead = recorded() * (np.arange(plan.frames) < 3 * RATE)
+    take_ = loop.LoopTake.located(plan, stimulus, dead)
+    assert take_.sweeps[0].gain_db.max() < -200
+    assert take_.tones[-1].gain_db < -200
 
 
 def test_the_gain_track_follows_a_step():

@@ -21,7 +21,7 @@ import scipy.signal
 
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
-from profiler.capture.loop import LEVELS_HZ, GainTrack, LoopTake, Tone, word_bits
+from profiler.capture.loop import DB_PER_NEPER, LEVELS_HZ, GainTrack, LoopTake, Tone, word_bits
 from profiler.units import db_to_amplitude, power_to_db
 
 # A send: poor converters reach 0.03 %. Half of what is looked for at full scale, as the ladder of
@@ -32,7 +32,8 @@ LARGEST_ABRUPT_THD = 0.0005
 LARGEST_GAIN_CHANGE_AT_TOP_DB = 0.02
 ABRUPT = 12.0  # THD at the top re 6 dB below: a cubic bend has 4
 BELOW_TOP_DB = (4.0, 8.0)  # where that is looked at
-LARGEST_THD_CHANGE = 0.0005  # over equal probes: what changes with time is not the interface
+LARGEST_THD_CHANGE = 0.0005  # over equal probes: what changes with time is not the interface,
+LARGEST_GAIN_CHANGE_DB = 0.05  # and neither is this
 LEAST_HARMONIC_SHARE = 1 / 8  # of the lost gain: a cubic bend gives a third of it
 FAINTEST_IN_FLOOR = 0.5  # of what noise adds: THD that can just be told without it
 ABOVE_NOISE = 5.0  # times the floor: below it, THD is not believed
@@ -204,8 +205,7 @@ def _tops(take):
 
 def _bends_at_once(take):
     """A send that saturates, or a limiter without a memory."""
-    probes = [tone for tone in take.tones if tone.kind == "probe"]
-    if probes and _thd_change(probes) > LARGEST_THD_CHANGE:
+    if _changes_with_time([tone for tone in take.tones if tone.kind == "probe"]):
         return
     tops = [
         top
@@ -247,10 +247,17 @@ def _bends_at_once(take):
         )
 
 
-def _thd_change(tones):
-    """Over equal tones, beyond what noise makes of it."""
-    thd = [tone.thd for tone in tones]
-    return max(thd) - min(thd) - ABOVE_NOISE * max(tone.thd_floor for tone in tones)
+def _changes_with_time(probes):
+    """Equal tones that differ: a knob, a warm amp, the mains; no send and no limiter at once."""
+    if not probes:
+        return False
+    gains = [tone.gain_db for tone in probes]
+    thd = [tone.thd for tone in probes]
+    floor = max(tone.thd_floor for tone in probes)  # of the THD, and more than that of the gain
+    return (
+        max(gains) - min(gains) > LARGEST_GAIN_CHANGE_DB + DB_PER_NEPER * floor
+        or max(thd) - min(thd) > LARGEST_THD_CHANGE + ABOVE_NOISE * floor
+    )
 
 
 def _bends_slowly(take):

@@ -140,9 +140,16 @@ def test_resampling_beyond_the_end_of_the_sweep_is_heard_in_the_noise(edge_hz):
 @pytest.mark.parametrize(("name", "variant", "strength"), OF_THE_DEVICE)
 @pytest.mark.parametrize("signal", ["loop", "check"])
 def test_a_fault_of_the_device_is_not_laid_to_the_interface(name, variant, strength, signal):
-    for at_seconds in (None, 5.0, 15.0) if name in {"knob-moved", "mains-step"} else (None,):
+    for at_seconds in (None, 3.0, 15.0) if name in {"knob-moved", "mains-step"} else (None,):
         fault = {"variant": variant, "strength": strength, "at_seconds": at_seconds}
         assert names_of(evidence_of(signal, faulty(signal, name, **fault))) == []
+
+
+@pytest.mark.parametrize("name", ["warm-up", "mains-step", "knob-moved"])
+def test_nor_is_it_in_noise_that_hides_the_harmonics_of_soft_tones(name):
+    plan, stimulus = played("loop")
+    response = inject(plan, stimulus, noisy("loop"), {name: Fault()})
+    assert names_of(evidence_of("loop", response)) == []
 
 
 @pytest.mark.parametrize("number", range(40))
@@ -213,6 +220,12 @@ def test_a_loopback_channel_has_a_volume_of_its_own():
         known = loop.fingerprint_of(rig, measures, loopback_gain_db=gain_db)
         take = Evidence(check, sent, np.tanh(sent), loopback=changed, fingerprint=known)
         assert names_of(take) == expected
+
+
+def test_a_return_that_dies_is_laid_to_nobody_here():
+    for seconds in (2.0, 8.0, 12.0):
+        dead = recorded("loop") * (np.arange(len(recorded("loop"))) < seconds * RATE)
+        assert names_of(evidence_of("loop", dead)) == []
 
 
 def test_numbers_and_words_say_what_was_found():
