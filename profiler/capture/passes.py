@@ -15,7 +15,7 @@ A stretch is played from silence to silence: a pre-roll, the stimulus from `star
 
 import contextlib
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -204,13 +204,22 @@ class Player:
         return found
 
     def commit(
-        self, stream: StreamReport, *, joins: Sequence[Part] = (), average: Average | None = None
+        self,
+        stream: StreamReport,
+        *,
+        joins: Sequence[Part] = (),
+        average: Average | None = None,
+        kept: Iterable[int] = (),
     ) -> None:
-        """Make what was played the capture of the folder, and keep the passes that are in it."""
+        """Make what was played the capture of the folder.
+
+        Passes that are in it, or in `kept`, stay; others are those of an earlier capture, or
+        too short to be used.
+        """
         folder, journal = self.folder, self.journal
         joined = folder.joined_response_path
         response = joined if joins or average else folder.partial_response_path
-        used = {part.recorded_in for part in joins}
+        used = {*kept, *(part.recorded_in for part in joins)}
         if average is not None:
             used |= {part.recorded_in for part in average.parts}
             used |= {rejected.recorded_in for rejected in average.rejected}
@@ -304,18 +313,20 @@ class _Recorder:
         self._wav = wav.Writer(
             self._folder.partial_response_path, self._rate, channels, frames=stretch.frames
         )
-        # line by line, so that a crash loses none
-        self._log = open(  # noqa: SIM115
-            self._folder.partial_blocks_path, "w", encoding="ascii", buffering=1
-        )
-        self._log.write("frame,frames,flags,adc_seconds,dac_seconds\n")
+        with _told(self._folder.partial_blocks_path):
+            # line by line, so that a crash loses none
+            self._log = open(  # noqa: SIM115
+                self._folder.partial_blocks_path, "w", encoding="ascii", buffering=1
+            )
+            self._log.write("frame,frames,flags,adc_seconds,dac_seconds\n")
 
     def record(self, block: Block) -> None:
         self._wav.write(block.samples)
-        self._log.write(
-            f"{block.frame},{len(block.samples)},{block.flags},"
-            f"{block.adc_seconds:.9f},{block.dac_seconds:.9f}\n"
-        )
+        with _told(self._folder.partial_blocks_path):
+            self._log.write(
+                f"{block.frame},{len(block.samples)},{block.flags},"
+                f"{block.adc_seconds:.9f},{block.dac_seconds:.9f}\n"
+            )
         self._player.tell(self._wav.frames / self._rate, self._total_seconds, block.samples[:, 0])
 
     def what_was_kept(self):
@@ -338,6 +349,17 @@ class _Recorder:
             self._log.close()
         with contextlib.suppress(ProfilerError) if kind else contextlib.nullcontext():
             self._wav.close()
+
+
+@contextlib.contextmanager
+def _told(path):
+    """What the disk refuses, in a line."""
+    try:
+        yield
+    except OSError as error:
+        raise ProfilerError(
+            f"{path}: cannot be written ({error.strerror}): make room and run the command again"
+        ) from error
 
 
 def stimulus_of(folder: CaptureFolder) -> Path:

@@ -151,7 +151,7 @@ def mend(player: Player, places: Sequence[float]) -> None:
     parts += joining.moved(joins, reached, plan.frames, shift)
     sources = {part.recorded_in: folder.pass_path(part.recorded_in) for part in parts}
     joining.join(parts, sources, folder.joined_response_path, plan)
-    player.commit(player.report(parts, record.stream), joins=parts)
+    player.commit(player.report(parts, record.stream), joins=parts, kept=folder.pass_numbers())
 
 
 @dataclass(frozen=True)
