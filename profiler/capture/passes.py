@@ -18,7 +18,7 @@ import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -29,7 +29,7 @@ from profiler.capture.joining import Played, Recording
 from profiler.capture.safety import announce
 from profiler.definitions import Record
 from profiler.errors import CaptureError, Dropout, ProfilerError, SafetyStop
-from profiler.rig.interface import Block, Interface, StreamReport, Watch
+from profiler.rig.interface import Block, Interface, StreamReport
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import Placed, SignalPlan
 from profiler.units import peak_dbfs
@@ -53,6 +53,23 @@ class TakeProgress:
 
 
 OnTake = Callable[[TakeProgress], None]
+
+
+class Watching(Protocol):
+    """Looks at one pass while it is played, in the driver's thread; see `Watch`."""
+
+    def follow(self, stimulus: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The stimulus on its way to the interface, as it is."""
+
+    def __call__(self, block: np.ndarray, frame: int) -> Exception | None:
+        """An error ends the pass."""
+
+
+class NewWatch(Protocol):
+    """Makes what watches a pass: each has a new one."""
+
+    def __call__(self, plan: SignalPlan, *, frames: int, begins: int) -> Watching:
+        """Of a pass of so many frames, the first of them when sample `begins` is due."""
 
 
 class Pass(Record):
@@ -113,7 +130,7 @@ class Player:
         interface: Interface,
         *,
         on_progress: OnTake | None = None,
-        watch: Watch | None = None,
+        watch: NewWatch | None = None,
     ):
         self.folder = folder
         self.journal = journal
@@ -152,13 +169,14 @@ class Player:
         rate = self.journal.plan.sample_rate
         ahead = stretch.frames / rate + seconds_to_follow
         recorder = _Recorder(self, stretch, self._interface.channels, self._seconds_played + ahead)
+        sound, watched = _sound(self.played.stimulus_path, stretch, rate), {}
+        if self._watch is not None:
+            watching = self._watch(self.journal.plan, frames=stretch.frames, begins=stretch.begins)
+            sound, watched = watching.follow(sound), {"watch": watching}
         try:
             with recorder:
                 stream = self._interface.play_record(
-                    _sound(self.played.stimulus_path, stretch, rate),
-                    stretch.frames,
-                    recorder.record,
-                    **self._watching(stretch),
+                    sound, stretch.frames, recorder.record, **watched
                 )
                 if stream.frames != stretch.frames:
                     raise Dropout(
@@ -273,20 +291,6 @@ class Player:
     def _note(self, passes):
         self.journal = self.journal.model_copy(update={"passes": tuple(passes)})
         self.journal.save(self.folder.journal_path)
-
-    def _watching(self, stretch):
-        """The watch for a pass: it counts in samples of the stimulus, while they sound."""
-        watch = self._watch
-        if watch is None:
-            return {}
-        if stretch.begins == 0 and stretch.frames == stretch.stop:
-            return {"watch": watch}
-
-        def watching(samples, frame):
-            at = frame + stretch.begins
-            return watch(samples, at) if stretch.start <= at < stretch.stop else None
-
-        return {"watch": watching}
 
     def tell(self, seconds, total_seconds, returned):
         """Say how far the take is."""
