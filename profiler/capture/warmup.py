@@ -35,8 +35,9 @@ from scipy import stats
 
 from profiler.capture.probes import ProbeReading, measure_probe
 from profiler.capture.safety import announce
+from profiler.capture.watchdog import Watchdog
 from profiler.definitions import Record
-from profiler.errors import Clipping, Silent
+from profiler.errors import Silent
 from profiler.rig.interface import Block, Interface
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import PROBE_TONE_SECONDS, Probe, Segment, SignalPlan, Silence
@@ -46,7 +47,6 @@ LOUDEST_DBFS = -20.0  # of a burst: it says whether the amp changes without heat
 FREQUENCY = 1000.0  # Hz
 LISTEN_SECONDS = 1.5  # to each burst: its own half second and any latency
 SHORTEST_EVERY_SECONDS = 2.0
-FULL_SCALE = 0.999  # a return that reaches it is clipped, and would look steady
 LOUDEST_DOUBT_DB = 0.5  # sigma of a level, at most, for a burst to count as heard
 FAINTEST_DBFS = -70.0
 SILENT_SECONDS = 60.0  # of bursts without an answer: a cold tube needs some thirty
@@ -139,10 +139,9 @@ def warm_up(
     ------
     Silent
         Nothing came back for a minute.
-    Clipping
-        The return reaches full scale.
     SafetyStop
-        The bursts are above the rig's ceiling; nothing was played.
+        The bursts are above the rig's ceiling, and nothing was played; or the watchdog objects to
+        what comes back, and the sound was faded out.
     InterfaceError, KeyboardInterrupt
         As in `interface.Interface`; `on_burst` was told what was known by then.
     """
@@ -154,8 +153,10 @@ def warm_up(
     )
     announce(rig, plan)
     listener = _Listener(plan, every_seconds, on_burst)
+    watchdog = Watchdog(plan)
+    stimulus = watchdog.follow(_stimulus(plan))
     with contextlib.suppress(_Stable):
-        interface.play_record(_stimulus(plan), plan.frames, listener.hear)
+        interface.play_record(stimulus, plan.frames, listener.hear, watchdog)
     return listener.known
 
 
@@ -384,11 +385,6 @@ class _Listener:
             returned, frame = returned[len(piece) :], frame + len(piece)
 
     def _look(self, seconds):
-        if np.max(np.abs(self._heard)) >= FULL_SCALE:
-            raise Clipping(
-                "the return reaches full scale, where nothing can be measured: turn the "
-                "interface's input gain down by 12 dB or more, then start again"
-            )
         reading = _reading(self._heard, self._rate)
         if reading is None:
             self._unheard += 1

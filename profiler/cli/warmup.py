@@ -5,8 +5,7 @@ from rich.live import Live
 from rich.text import Text
 
 from profiler.cli import console, options
-from profiler.cli.capture import refuse_file_rig
-from profiler.errors import SafetyStop
+from profiler.cli.capture import connected, refuse_file_rig
 from profiler.units import parse_time
 
 WORDS_COLUMNS = 42  # of a terminal's, beside the bars
@@ -53,7 +52,7 @@ class _Seconds(click.ParamType):
 @click.option(
     "--level",
     type=options.LevelType(),
-    help="Peak of the bursts, -20dBFS or lower.  [default: -20dBFS]",
+    help="Peak of the bursts, -20dBFS or lower (or 4dBu, -10dBV, 1.2Vrms).  [default: -20dBFS]",
 )
 @options.yes
 @options.no_input
@@ -66,7 +65,6 @@ def command(rig_name, minutes, every_seconds, level, yes, no_input, as_json):
     """
     from profiler.capture.safety import announce
     from profiler.capture.warmup import LOUDEST_DBFS, warm_up, warm_up_plan
-    from profiler.rig.connect import connect
     from profiler.rig.rig import load_rig
 
     rig = load_rig(rig_name)
@@ -74,14 +72,14 @@ def command(rig_name, minutes, every_seconds, level, yes, no_input, as_json):
     settings = {
         "every_seconds": every_seconds,
         "limit_seconds": max(60.0 * minutes, every_seconds),
-        "level_dbfs": LOUDEST_DBFS if level is None else _quiet(level, LOUDEST_DBFS),
+        "level_dbfs": LOUDEST_DBFS if level is None else _quiet(level, rig, LOUDEST_DBFS),
     }
     plan = warm_up_plan(rig.interface.sample_rate, **settings)
-    console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
+    interface = connected(rig, plan, announce(rig, plan), yes=yes, no_input=no_input)
     display = _Display()
     try:
         with display:
-            warm_up(rig, connect(rig), on_burst=display.burst, **settings)
+            warm_up(rig, interface, on_burst=display.burst, **settings)
     except KeyboardInterrupt:
         if display.known is not None:
             _show(display.known, as_json)
@@ -91,18 +89,14 @@ def command(rig_name, minutes, every_seconds, level, yes, no_input, as_json):
         raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
 
 
-def _quiet(level, loudest_dbfs):
-    if level.unit != "dBFS":
-        raise SafetyStop(
-            f"--level {level}: the send of this rig is not calibrated in volts; give the level "
-            f"in dBFS, such as --level {loudest_dbfs:g}dBFS"
-        )
-    if level.value > loudest_dbfs:
+def _quiet(level, rig, loudest_dbfs):
+    level_dbfs = options.peak_dbfs(level, rig)
+    if level_dbfs > loudest_dbfs:
         raise click.UsageError(
             f"--level {level}: a burst is {loudest_dbfs:g} dBFS or quieter, so that it does not "
             "itself warm the amp"
         )
-    return level.value
+    return level_dbfs
 
 
 def _show(known, as_json):
