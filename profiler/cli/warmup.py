@@ -6,13 +6,13 @@ from rich.text import Text
 
 from profiler.cli import console, options
 from profiler.cli.capture import connected, refuse_file_rig
-from profiler.units import parse_time
+from profiler.units import parse_time, spoken_percent, spoken_time
 
 WORDS_COLUMNS = 42  # of a terminal's, beside the bars
 FEWEST_BARS = 8
 BLOCKS = "▁▂▃▄▅▆▇█"
 LEAST_RANGE_DB = 0.1  # from the bottom of the plot to its top: noise should look small
-LEAST_RANGE_THD = 0.03  # of the THD
+LEAST_RANGE_THD = 5e-4
 
 
 class _Seconds(click.ParamType):
@@ -100,8 +100,6 @@ def _quiet(level, rig, loudest_dbfs):
 
 
 def _show(known, as_json):
-    from profiler.capture.warmup import spoken
-
     if as_json:
         console.show_json(known)
         return
@@ -109,10 +107,10 @@ def _show(known, as_json):
         last, tau = known.bursts[-1], known.time_constant_seconds
         console.show_facts(
             (
-                ("heard", f"{_counted(known.bursts)} in {spoken(last.seconds)}"),
+                ("heard", f"{_counted(known.bursts)} in {spoken_time(last.seconds)}"),
                 ("level", f"{last.level_dbfs:.2f} dBFS, {_change(last)}"),
-                ("THD", _thd(last)),
-                ("time constant", "none seen" if tau is None else spoken(tau)),
+                ("THD", spoken_percent(last.thd)),
+                ("time constant", "none seen" if tau is None else spoken_time(tau)),
             )
         )
     console.show(known.sentence)
@@ -141,7 +139,7 @@ class _Display:
             last = known.bursts[-1]
             console.talk(
                 f"{_clock(last.seconds)}  {last.level_dbfs:.2f} dBFS, {_change(last)}, "
-                f"THD {_thd(last)}; {known.sentence}"
+                f"THD {spoken_percent(last.thd)}; {known.sentence}"
             )
         else:
             console.talk(known.sentence)
@@ -154,7 +152,8 @@ def _plot(known):
         last, shown = known.bursts[-1], known.bursts[-bars:]
         lines = [
             f"level  {_blocks([b.level_dbfs for b in shown], LEAST_RANGE_DB)}  {_change(last)}",
-            f"THD    {_blocks([b.thd for b in shown], LEAST_RANGE_THD * last.thd)}  {_thd(last)}",
+            f"THD    {_blocks([b.thd for b in shown], LEAST_RANGE_THD)}  "
+            f"{spoken_percent(last.thd)}",
             f"{_clock(last.seconds)}  {_counted(known.bursts)}; Ctrl-C ends it",
         ]
     return Text("\n".join([*lines, known.sentence]))
@@ -163,7 +162,7 @@ def _plot(known):
 def _blocks(values, least_range):
     """A bar for each value, between the least and the greatest of them."""
     middle = (min(values) + max(values)) / 2.0
-    half = max(max(values) - min(values), least_range, 1e-9) / 2.0
+    half = max(max(values) - min(values), least_range) / 2.0
     top = len(BLOCKS) - 1
     return "".join(BLOCKS[round((0.5 + (v - middle) / half / 2.0) * top)] for v in values)
 
@@ -174,10 +173,6 @@ def _counted(bursts):
 
 def _change(burst):
     return f"{round(burst.level_change_db, 2) + 0.0:+.2f} dB since the first burst"
-
-
-def _thd(burst):
-    return f"{100.0 * burst.thd:.3g} %"
 
 
 def _clock(seconds):
