@@ -37,7 +37,13 @@ def command():
 
 @command.command("latency")
 @click.argument("rig_name", metavar="RIG")
-@click.option("--repeats", type=click.IntRange(2, 20), default=3, show_default=True)
+@click.option(
+    "--repeats",
+    type=click.IntRange(2, 20),
+    default=3,
+    show_default=True,
+    help="How often it is measured.",
+)
 @options.level
 @options.yes
 @options.no_input
