@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.signal
-from profiler.capture.checks.check import check
 
+from profiler.capture.checks.check import check
 from profiler.capture.checks.evidence import Evidence
 from profiler.rig.connect import connect
 from profiler.rig.faults import KINDS, Fault, inject, weakest
@@ -93,7 +93,8 @@ def fault_cases(seeds: int, rigs=RIGS) -> list[Case]:
         for rig in rigs
         for name, kind in KINDS.items()
         for variant in kind.variants or (None,)
-        if name != "file-hygiene" and (rig == ON_A_LOOP or not kind.loop_only)
+        if name != "file-hygiene"
+        and (rig == ON_A_LOOP or not kind.loop_only)
         and not (rig == ON_A_LOOP and name in NOT_ON_A_LOOP)
     ]
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from profiler.capture.checks import (
     clock,
     effects,
+    hygiene,
     identity,
     integrity,
     interface,
@@ -22,7 +23,7 @@ from profiler.errors import CaptureError
 from profiler.rig.faults import FaultName
 
 # Each has `findings(evidence)`; which comes first does not matter.
-DETECTORS = (integrity, clock, identity, interface, levels, noise, repeatability, effects)
+DETECTORS = (hygiene, integrity, clock, identity, interface, levels, noise, repeatability, effects)
 
 
 def check(evidence: Evidence, accepted: Collection[FaultName] = ()) -> Findings:
