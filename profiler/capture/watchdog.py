@@ -242,7 +242,7 @@ class Watchdog:
         lost = returned < expected - LOSS_DB
         self._lost_windows = self._lost_windows + 1 if lost else 0
         if loudest - softest < CERTAIN_WITHIN_DB:
-            self._heard.append((now, math.ceil(loudest / LEVEL_BIN_DB), returned))
+            self._heard.append((now, math.floor(loudest / LEVEL_BIN_DB), returned))
         if self._lost_windows < LOST_WINDOWS:
             return None
         return self._stop(

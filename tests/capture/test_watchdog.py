@@ -12,7 +12,7 @@ from profiler.errors import SafetyStop
 from profiler.rig.faults import Fault
 from profiler.rig.rig import load_rig
 from profiler.rig.simulated import Simulated
-from profiler.stimulus.plan import SignalPlan, Silence, Sine, load_signal
+from profiler.stimulus.plan import SignalPlan, Silence, Sine, Sweep, load_signal
 from profiler.stimulus.synthesis import render
 from profiler.units import db_to_amplitude
 
@@ -190,6 +190,13 @@ def test_a_tail_that_dies_away_is_no_feedback():
     assert objection(plan, stimulus, with_noise(response, -90.0)) == (None, None)
 
 
+def test_a_constant_is_an_offset_and_no_clipping():
+    plan, stimulus = planned("latency")
+    stop, at = objection(plan, stimulus, 0.3 * stimulus + 0.1)
+    assert "offset of -20.0 dBFS" in str(stop)
+    assert at < 0.2
+
+
 def test_a_stretch_of_a_stimulus_is_watched_in_the_times_of_the_whole():
     plan, stimulus = planned("levels")
     response = with_noise(0.5 * stimulus, -90.0)
@@ -204,18 +211,27 @@ def test_a_stretch_of_a_stimulus_is_watched_in_the_times_of_the_whole():
     assert "at 8.06 s the return is clipped" in str(next(filter(None, objections)))
 
 
-def test_the_sweep_of_a_stretch_is_not_judged():
-    """Through a device that passes high notes only, the sweep begins 60 dB below the markers."""
-    plan, stimulus = planned("check")
-    bright = scipy.signal.butter(4, 2000.0, "highpass", fs=RATE, output="sos")
-    response = 0.5 * scipy.signal.sosfilt(bright, stimulus)
-    begins = 2 * RATE
-    assert objection(plan, stimulus, response) == (None, None)
-    watchdog = Watchdog(plan, frames=plan.frames - begins, begins=begins)
-    list(watchdog.follow([stimulus[begins:]]))
-    for at in range(begins, plan.frames, BLOCK):
-        block = response[at : at + BLOCK, np.newaxis].astype(np.float32)
-        assert watchdog(block, at - begins) is None
+@pytest.mark.parametrize("begins", [-RATE, 0, 2 * RATE])
+def test_the_sweep_is_not_judged_wherever_the_pass_begins(begins):
+    """Through a device that passes high notes only, a sweep begins 60 dB below a tone."""
+    tone = Sine(name="tone", kind="sine", use="analyse", level_dbfs=-12.0, frequency=1e3, seconds=6)
+    sweep = Sweep(name="sweep", kind="sweep", use="analyse", level_dbfs=-12.0, seconds=4.0)
+    plan = SignalPlan(name="high", sample_rate=RATE, segments=(tone, sweep))
+    sent = np.concatenate((np.zeros(max(-begins, 0)), render(plan)[max(begins, 0) :]))
+    high = scipy.signal.butter(4, 2000.0, "highpass", fs=RATE, output="sos")
+    heard = scipy.signal.sosfilt(high, sent)
+    watchdog = Watchdog(plan, frames=len(sent), begins=begins)
+    list(watchdog.follow([sent]))
+    for at in range(0, len(sent), BLOCK):
+        assert watchdog(heard[at : at + BLOCK, np.newaxis].astype(np.float32), at) is None
+
+
+def test_what_a_coupling_capacitor_still_owes_is_no_offset():
+    plan, stimulus = planned("latency")
+    response = 0.3 * stimulus
+    last = np.flatnonzero(stimulus)[-1]
+    response[last:] += 0.5 * np.exp(-np.arange(plan.frames - last) / (0.2 * RATE))
+    assert objection(plan, stimulus, with_noise(response, -90.0)) == (None, None)
 
 
 def test_knows_what_is_played_before_any_of_it_is_handed_on():

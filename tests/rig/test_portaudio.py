@@ -182,7 +182,7 @@ def test_ports_that_are_disconnected_end_the_take(server):
     assert isinstance(ending, SafetyStop)
     assert "the return fell to -120.0 dBFS RMS" in str(ending)
     broken = np.flatnonzero(response)[-1] + 1
-    assert 3.6 < broken / RATE < 4.1
+    assert 3.6 < broken / RATE < 5.0  # the writer, which pulls them, may be late
     assert len(response) - broken < 1.0 * RATE
     assert np.array_equal(response[PERIOD:broken], stimulus[: broken - PERIOD])
 
@@ -455,7 +455,7 @@ def test_a_device_that_dies_leaves_silence_and_the_watchdog_ends_the_take(hasty)
     _, _, response, ending = watched_take("amp", amp.kill)
     assert isinstance(ending, SafetyStop)
     assert "the return fell to -120.0 dBFS RMS" in str(ending)
-    assert 3.6 < len(response) / RATE < 5.0
+    assert 3.6 < len(response) / RATE < 6.0
 
 
 # -- choosing a device ------------------------------------------------------------------
