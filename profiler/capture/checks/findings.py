@@ -64,36 +64,37 @@ ORDER: tuple[FaultName, ...] = (
 
 
 # What a finding explains is not said again. The reasons:
-# - without the right samples in the right order nothing that compares with the stimulus holds;
-# - what is not the device's sound says nothing of the device;
-# - a loop that feeds itself, or a muted amp, is neither level, noise nor time.
+# - a response out of step with its stimulus differs from it, and from its own repeats, at any
+#   time: nothing holds that was found by comparing them;
+# - what is not the device's sound says nothing of the device.
 _OF_THE_DEVICE: frozenset[FaultName] = frozenset(ORDER[ORDER.index("standby") :])
-_OF_THE_CLOCK: frozenset[FaultName] = frozenset({"clock-drift", "latency-changed"})
+_OF_THE_RESPONSE_ALONE: frozenset[FaultName] = frozenset(
+    {"sixteen-bit", "no-signal", "return-clipped", "return-low", "dc-offset", "hum"}
+)
+_BY_COMPARISON: frozenset[FaultName] = (
+    frozenset(ORDER[ORDER.index("clock-drift") :]) - _OF_THE_RESPONSE_ALONE
+)
+_BY_REPEATS: frozenset[FaultName] = frozenset({"room-noise", "mains-step", "knob-moved", "warm-up"})
 EXPLAINS: dict[FaultName, frozenset[FaultName]] = {
-    "wrong-rate": frozenset(ORDER) - {"file-hygiene", "wrong-rate"},
-    "truncated": frozenset(ORDER[ORDER.index("zero-fill") :]),
-    "feedback": frozenset(ORDER) - {"feedback", "file-hygiene", "wrong-rate"},
-    # eight zeros in a row also shift what is compared there
-    "zero-fill": frozenset({"lost-block", "repeated-block", "room-noise", "standby", "dc-step"}),
-    # the same passage at two delays: repeats differ, residuals are loud, the clock seems off
-    "lost-block": _OF_THE_DEVICE.union(_OF_THE_CLOCK),
-    "repeated-block": _OF_THE_DEVICE.union(_OF_THE_CLOCK),
-    # a delay that grows is a delay that changed, and repeats differ
-    "clock-drift": frozenset(
-        {"latency-changed", "bypass", "room-noise", "mains-step", "knob-moved", "warm-up"}
-    ),
+    "wrong-rate": frozenset(ORDER),
+    "truncated": frozenset(ORDER),
+    "feedback": frozenset(ORDER),  # it drowns everything
+    "zero-fill": frozenset({"lost-block", "repeated-block", "standby", "dc-step", *_BY_REPEATS}),
+    "lost-block": _BY_COMPARISON,
+    "repeated-block": _BY_COMPARISON,
+    "clock-drift": frozenset({"latency-changed", "bypass", *_BY_REPEATS}),
     "wrong-stimulus": _OF_THE_DEVICE,
-    "no-signal": _OF_THE_DEVICE - {"no-signal"},
-    "standby": _OF_THE_DEVICE - {"standby"},
-    # a wire has no noise, gate, drift or room of an amp
-    "bypass": _OF_THE_DEVICE - {"bypass", "return-clipped", "return-low"},
-    # the dry copy combs the response and answers for echoes
-    "direct-monitoring": frozenset({"time-effect", "speaker-simulation"}),
+    "no-signal": _OF_THE_DEVICE,
+    "standby": _OF_THE_DEVICE,
+    "bypass": _OF_THE_DEVICE - {"return-clipped", "return-low"},
+    "direct-monitoring": frozenset({"time-effect", "speaker-simulation"}),  # it combs the response
 }
 
 
 def explains(cause: "Finding", symptom: "Finding") -> bool:
     """Whether one finding is a symptom of another, which is no less severe."""
+    if cause.name == symptom.name:
+        return False
     severe = SEVERITIES.index(cause.severity) <= SEVERITIES.index(symptom.severity)
     return severe and symptom.name in EXPLAINS.get(cause.name, frozenset())
 
