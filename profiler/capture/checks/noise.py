@@ -218,6 +218,9 @@ def room_noise(capture: AlignedCapture) -> Iterator[Finding]:
     loudest = max(bursts, key=lambda burst: burst.excess_db, default=None)
     if loudest is None:
         return
+    place = f"{loudest.at_seconds:.1f} s"
+    if loudest.or_seconds is not None:
+        place += f" or, where the same is played again, at {loudest.or_seconds:.1f} s"
     yield Finding(
         name="room-noise",
         severity="warn",
@@ -226,7 +229,7 @@ def room_noise(capture: AlignedCapture) -> Iterator[Finding]:
         unit="dB",
         at_seconds=loudest.at_seconds,
         cause=(
-            f"at {loudest.at_seconds:.1f} s something sounds that was not played, "
+            f"at {place} something sounds that was not played, "
             f"{loudest.excess_db:.0f} dB over what is heard there at other times"
         ),
         action="keep the room quiet (doors, steps, voices, a rattling cabinet) and take it again",
@@ -239,6 +242,7 @@ class _Burst:
 
     at_seconds: float
     excess_db: float  # over what stands there at other times
+    or_seconds: float | None = None  # the other pass of a passage: it is in one of both
 
 
 def _between_tones(capture, heard):
@@ -336,10 +340,8 @@ def _in_repeats(capture, heard):
         if not len(lasting) or power_to_db(np.max(lasting)) <= BURST_LIMIT_DB:
             continue
         at = int(np.argmax(lasting))
-        louder = (
-            again if np.sum(second[at : at + 3] ** 2) > np.sum(energy[at : at + 3]) else original
-        )
-        yield _Burst((louder.start + at * block) / rate, float(power_to_db(lasting[at])))
+        earlier, later = ((p.start + at * block) / rate for p in (original, again))
+        yield _Burst(earlier, float(power_to_db(lasting[at])), or_seconds=later)
 
 
 def _bumps(power, seconds):
