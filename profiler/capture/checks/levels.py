@@ -18,6 +18,7 @@ import numpy as np
 from profiler.capture.alignment import AlignedCapture
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
+from profiler.capture.ladder import ladder_steps
 from profiler.capture.silences import silences
 from profiler.units import amplitude_to_db, peak_dbfs
 
@@ -30,6 +31,10 @@ CLIPPED_REDUCTION_DB = 6.0
 LOWEST_PEAK_DBFS = -30.0
 WANTED_PEAK_DBFS = -12.0
 
+SOFTEST_DBFS = -50.0  # below, no amp that is fed by a guitar's level bends
+BENT_DB = 1.0  # by which its gain has fallen there
+SIGMAS = 5.0  # by which that must be more than noise
+
 OFFSET_LIMIT_DBFS = -60.0
 STEP_LIMIT_DBFS = -50.0
 REST_SECONDS = 0.05  # at the end of a silence: the sound before it has died away
@@ -41,6 +46,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     yield from return_clipped(evidence)
     yield from return_low(evidence)
     if evidence.aligned is not None:
+        yield from line_level(evidence.aligned)
         yield from offsets(evidence.aligned)
 
 
@@ -122,6 +128,39 @@ def return_low(evidence: Evidence) -> Iterator[Finding]:
         cause=f"the loudest that came back is {level:.1f} dBFS, noise is never far below",
         action=f"raise the input gain of the interface by {math.ceil(WANTED_PEAK_DBFS - level)} dB",
     )
+
+
+def line_level(capture: AlignedCapture) -> Iterator[Finding]:
+    """A device that bends already at the softest steps of a ladder.
+
+    It tells a level that is far too hot for a device with much gain. That 14 dB more drive comes
+    from the send and not from the gain knob, no response shows.
+    """
+    for placed in capture.plan.of_kind("staircase"):
+        soft = [
+            s for s in ladder_steps(capture, placed) if amplitude_to_db(s.played) < SOFTEST_DBFS
+        ]
+        if len(soft) < 2 or not all(step.amplitude > 0.0 for step in soft):
+            continue
+        first, last = soft[0], soft[-1]
+        bent = float(amplitude_to_db(first.amplitude / first.played * last.played / last.amplitude))
+        sigma = float(amplitude_to_db(1.0 + first.sigma / first.amplitude))
+        if bent > max(BENT_DB, SIGMAS * sigma):
+            level = float(amplitude_to_db(last.played))
+            yield Finding(
+                name="line-level",
+                severity="warn",
+                measured=bent,
+                limit=BENT_DB,
+                unit="dB",
+                at_seconds=last.at_seconds,
+                cause=(
+                    f"the device is driven already by a tone of {level:.0f} dBFS (its gain has "
+                    f"fallen by {bent:.1f} dB): it gets a line level where it expects a guitar's"
+                ),
+                action="put a reamp box or a pad before the amp, or lower the send",
+            )
+            return
 
 
 def offsets(capture: AlignedCapture) -> Iterator[Finding]:

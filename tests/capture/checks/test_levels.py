@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from profiler.capture.checks.levels import findings, flat_tops, return_clipped
-from profiler.rig.faults import KINDS
+from profiler.rig.faults import KINDS, Fault
+from profiler.rig.rig import load_rig
+from profiler.rig.simulated import Simulated
 from profiler.units import peak_dbfs
 from tests.capture.checks.varied_takes import (
     CLEAN_SEEDS,
@@ -13,6 +15,7 @@ from tests.capture.checks.varied_takes import (
     evidence,
     faulty,
     response,
+    stimulus,
 )
 
 
@@ -132,3 +135,28 @@ def test_a_take_that_cannot_be_aligned_still_says_that_it_is_cut_off():
     assert spoilt.aligned is None
     assert [finding.name for finding in findings(spoilt)] == ["return-clipped", "return-low"]
     assert len(spoilt.response) == PLAN.frames
+
+
+def driven_by(gain_db, controls):
+    """The overdrive pedal, its send this much hotter."""
+    rig = load_rig("drive")
+    interface = rig.interface.model_copy(
+        update={"faults": {"line-level": Fault(strength=gain_db)}, "noise_rms_dbfs": -90.0}
+    )
+    chain = rig.chain.model_copy(update={"controls": {**rig.chain.controls, **controls}})
+    blocks = []
+    Simulated(rig.model_copy(update={"interface": interface, "chain": chain})).play_record(
+        [stimulus()], PLAN.frames, lambda block: blocks.append(block.samples)
+    )
+    return evidence(np.concatenate(blocks)[:, 0], 2)
+
+
+@pytest.mark.parametrize("gain_db", [14.0, 24.0])
+def test_a_line_level_into_much_gain_is_told(gain_db):
+    finding = only(findings(driven_by(gain_db, {"drive": 10.0})))
+    assert (finding.name, finding.severity) == ("line-level", "warn")
+    assert "reamp box" in finding.action
+
+
+def test_much_gain_alone_is_no_line_level():
+    assert list(findings(driven_by(0.0, {"drive": 10.0}))) == []
