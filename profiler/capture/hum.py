@@ -20,6 +20,7 @@ MAINS_HZ = (50, 60)
 HARMONICS = 10
 SHORTEST_SECONDS = 0.3  # in which 50 and 60 Hz are two lines
 OFF_FREQUENCY = 0.004  # of a line: the mains wanders by 0.2 Hz
+PADDING = 4  # of the spectrum: a line between two bins is read 0.1 dB too low at most
 FLOOR_HZ = 25.0  # on either side of a line, whose floor is measured there
 LINE_DB = 13.0  # of the strongest over its floor; noise reaches it once in 1e8 lines
 SECOND_LINE_DB = 10.0  # of another of the comb,
@@ -93,8 +94,9 @@ def mains_lines(silence: np.ndarray, sample_rate: int) -> tuple[Line, ...]:
     centred = silence - np.dot(window, silence)
     highest = HARMONICS * max(MAINS_HZ) + FLOOR_HZ
     resolution = sample_rate / n
-    bins = resolution * np.arange(int(highest / resolution) + 1)
-    power = np.abs(2.0 * scipy.fft.rfft(window * centred)[: len(bins)]) ** 2
+    frames = scipy.fft.next_fast_len(PADDING * n, real=True)
+    bins = sample_rate / frames * np.arange(int(highest * frames / sample_rate) + 1)
+    power = np.abs(2.0 * scipy.fft.rfft(window * centred, frames)[: len(bins)]) ** 2
     lines = []
     for frequency in sorted({hz * order for hz in MAINS_HZ for order in range(1, HARMONICS + 1)}):
         away = np.abs(bins - frequency)

@@ -10,6 +10,7 @@ Levels are peaks in dBFS of the return as it was recorded. An offset is the mean
 where nothing is played.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,21 +18,27 @@ import numpy as np
 from profiler.capture.alignment import AlignedCapture
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
+from profiler.capture.ladder import ladder_steps
 from profiler.capture.silences import silences
 from profiler.units import amplitude_to_db, peak_dbfs
 
 FLAT_SAMPLES = 3  # equal extremes on a rail: a smooth top has one
 NEAR_STEPS = 20  # below the extreme: a smooth top has more samples there than at the extreme
 FLAT_PART = 0.5  # of the samples so near that stand at the extreme itself
+SAME_WAVEFORM = 1e-5  # of the extreme: tops whose neighbours are so near are one top played again
 CLIPPED_REDUCTION_DB = 6.0
 
 LOWEST_PEAK_DBFS = -30.0
 WANTED_PEAK_DBFS = -12.0
 
+SOFTEST_DBFS = -50.0  # below, no amp that is fed by a guitar's level bends
+BENT_DB = 1.0  # by which its gain has fallen there
+SIGMAS = 5.0  # by which that must be more than noise
+
 OFFSET_LIMIT_DBFS = -60.0
 STEP_LIMIT_DBFS = -50.0
 REST_SECONDS = 0.05  # at the end of a silence: the sound before it has died away
-PLACE_SECONDS = 0.01  # to which a step is placed
+PLACE_SECONDS = 0.05  # to which a step is placed: a period of the lowest tone
 
 
 def findings(evidence: Evidence) -> Iterator[Finding]:
@@ -39,6 +46,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     yield from return_clipped(evidence)
     yield from return_low(evidence)
     if evidence.aligned is not None:
+        yield from line_level(evidence.aligned)
         yield from offsets(evidence.aligned)
 
 
@@ -101,8 +109,8 @@ def flat_tops(samples: np.ndarray) -> np.ndarray:
     first = flat[np.diff(flat, prepend=-2) > 1]
     last = flat[np.diff(flat, append=len(samples) + 1) > 1]
     before, after = (np.take(samples, at, mode="clip") for at in (first - 1, last + 1))
-    waveforms = np.stack((before, after, last - first), axis=1)
-    different = np.unique(waveforms, axis=0)
+    waveforms = np.round(np.stack((before, after), axis=1) / (SAME_WAVEFORM * extreme))
+    different = np.unique(np.column_stack((waveforms, last - first)), axis=0)
     return flat if np.sum(different[:, 2] + 1) >= FLAT_SAMPLES else none
 
 
@@ -118,8 +126,41 @@ def return_low(evidence: Evidence) -> Iterator[Finding]:
         limit=LOWEST_PEAK_DBFS,
         unit="dBFS",
         cause=f"the loudest that came back is {level:.1f} dBFS, noise is never far below",
-        action=f"raise the input gain of the interface by {WANTED_PEAK_DBFS - level:.0f} dB",
+        action=f"raise the input gain of the interface by {math.ceil(WANTED_PEAK_DBFS - level)} dB",
     )
+
+
+def line_level(capture: AlignedCapture) -> Iterator[Finding]:
+    """A device that bends already at the softest steps of a ladder.
+
+    It tells a level that is far too hot for a device with much gain. That 14 dB more drive comes
+    from the send and not from the gain knob, no response shows.
+    """
+    for placed in capture.plan.of_kind("staircase"):
+        soft = [
+            s for s in ladder_steps(capture, placed) if amplitude_to_db(s.played) < SOFTEST_DBFS
+        ]
+        if len(soft) < 2 or not all(step.amplitude > 0.0 for step in soft):
+            continue
+        first, last = soft[0], soft[-1]
+        bent = float(amplitude_to_db(first.amplitude / first.played * last.played / last.amplitude))
+        sigma = float(amplitude_to_db(1.0 + first.sigma / first.amplitude))
+        if bent > max(BENT_DB, SIGMAS * sigma):
+            level = float(amplitude_to_db(last.played))
+            yield Finding(
+                name="line-level",
+                severity="warn",
+                measured=bent,
+                limit=BENT_DB,
+                unit="dB",
+                at_seconds=last.at_seconds,
+                cause=(
+                    f"the device is driven already by a tone of {level:.0f} dBFS (its gain has "
+                    f"fallen by {bent:.1f} dB): it gets a line level where it expects a guitar's"
+                ),
+                action="put a reamp box or a pad before the amp, or lower the send",
+            )
+            return
 
 
 def offsets(capture: AlignedCapture) -> Iterator[Finding]:
@@ -176,11 +217,12 @@ def _rests(capture):
 
 
 def _step_place(capture, rests, means):
-    """Where between two silences the return jumps: the corner of its summed deviation."""
+    """Where between two silences the return leaves the mean of the one for that of the other."""
     jump = int(np.argmax(np.abs(np.diff(means))))
-    first, last = rests[jump].start, rests[jump + 1].stop
+    first, last = rests[jump].stop, rests[jump + 1].stop
     block = round(PLACE_SECONDS * capture.sample_rate)
     between = capture.response[first : last - (last - first) % block].astype(np.float64)
-    blocks = np.mean(between.reshape(-1, block), axis=1)
-    deviation = np.cumsum(blocks - np.mean(blocks))
-    return (first + block * (int(np.argmax(np.abs(deviation))) + 1)) / capture.sample_rate
+    beyond = np.mean(between.reshape(-1, block), axis=1) - np.mean(means[jump : jump + 2])
+    # least squares: the sum so far is lowest where a rise begins
+    turned = int(np.argmin(np.cumsum(np.sign(means[jump + 1] - means[jump]) * beyond)))
+    return (first + block * (turned + 1)) / capture.sample_rate

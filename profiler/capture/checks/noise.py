@@ -14,17 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 import scipy.signal
 
 from profiler.capture.alignment import AlignedCapture
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
 from profiler.capture.hum import measure_hum
+from profiler.capture.ladder import BURST_BAND_HZ, beside_tone, ladder_steps
 from profiler.capture.silences import silences
 from profiler.capture.time_effects import has_time_effect
 from profiler.stimulus.marker import half_frames
-from profiler.stimulus.plan import PROBE_GAP_SECONDS, Placed, Probe, Staircase
+from profiler.stimulus.plan import PROBE_GAP_SECONDS, Probe
 from profiler.units import amplitude_to_db, db_to_amplitude, power_to_db
 
 RINGING_SECONDS = 0.1  # at the beginning of a silence: what sounded before dies away
@@ -35,11 +35,9 @@ HUM_LIMIT_DB = 10.0  # over the local floor
 GATE_DROP_DB = 6.0
 GATED_BELOW_DBFS = -20.0  # steps of the ladder that a gate may swallow
 GATED_FLOOR_DB = 20.0  # between the noise in silence and under a tone
-STEP_SETTLING_SECONDS = 0.05  # of a step of the ladder, not measured
-STEP_END_SECONDS = 0.005
+TONE_END_SECONDS = 0.005  # of a tone, not measured
 SIGMAS = 4.0  # by which a tone must be missed
 
-BURST_BAND_HZ = (200.0, 4000.0)
 BURST_SECONDS = 0.02  # in which its power is taken
 ECHO_SECONDS = 0.4  # after which a silence is free of echoes
 BURST_LIMIT_DB = 10.0  # over what stands there at other times
@@ -119,7 +117,7 @@ def _swallowed(capture):
     """By how much the softest steps of a ladder fall short of the louder ones, and where, in s."""
     worst, at_seconds = 0.0, None
     for placed in capture.plan.of_kind("staircase"):
-        steps = _steps(capture, placed)
+        steps = ladder_steps(capture, placed)
         sigma = max((step.sigma for step in steps), default=0.0)
         for index, step in enumerate(steps[:-1]):
             louder = max(s.amplitude / s.played for s in steps[index + 1 :])
@@ -129,39 +127,6 @@ def _swallowed(capture):
             if step.played <= db_to_amplitude(GATED_BELOW_DBFS) and drop > worst:
                 worst, at_seconds = drop, step.at_seconds
     return worst, at_seconds
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A step of a ladder as it came back."""
-
-    at_seconds: float
-    played: float  # peak of the tone
-    amplitude: float  # of it in the response
-    sigma: float  # what noise makes of that
-    burst_power: float  # of what is no harmonic, in the band of bursts
-
-
-def _steps(capture, placed: Placed):
-    """Every step of a ladder; none where they are too short to be measured."""
-    segment, rate = placed.segment, capture.sample_rate
-    if not isinstance(segment, Staircase):
-        return []
-    length = segment.seconds / segment.steps
-    if length < 2 * (STEP_SETTLING_SECONDS + STEP_END_SECONDS):
-        return []
-    rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
-    steps = []
-    for index in range(segment.steps):
-        begin = placed.start / rate + index * length
-        first = round((begin + STEP_SETTLING_SECONDS) * rate)
-        tone = capture.response[first : round((begin + length - STEP_END_SECONDS) * rate)]
-        amplitude, noise, burst = _beside_the_tone(tone, segment.frequency, rate)
-        level = segment.lowest_dbfs + index * rise_db + capture.plan.gain_db
-        steps.append(
-            _Step(begin, float(db_to_amplitude(level)), amplitude, float(np.sqrt(noise)), burst)
-        )
-    return steps
 
 
 def _floor_toggles(capture):
@@ -175,34 +140,14 @@ def _floor_toggles(capture):
         return 0.0
     under, alone = [], []
     for placed in probes:
-        end = placed.stop - gap - round(STEP_END_SECONDS * rate)
+        end = placed.stop - gap - round(TONE_END_SECONDS * rate)
         piece = capture.response[end - tone : end]
-        under.append(_beside_the_tone(piece, placed.segment.frequency, rate)[1])
+        under.append(beside_tone(piece, placed.segment.frequency, rate)[1])
         quiet = capture.response[silent[0].stop - tone : silent[0].stop]
-        alone.append(_beside_the_tone(quiet, placed.segment.frequency, rate)[1])
+        alone.append(beside_tone(quiet, placed.segment.frequency, rate)[1])
     if np.median(alone) == 0.0:
         return 0.0
     return float(power_to_db(np.median(under) / np.median(alone)))
-
-
-def _beside_the_tone(tone, frequency, rate):
-    """Amplitude of a tone, power that noise has in it, and that of all that is no harmonic.
-
-    The last is the sum over the band of bursts; noise is the median between the harmonics, which
-    a line of hum does not move.
-    """
-    n = len(tone)
-    window = np.hanning(n)
-    window /= np.sum(window)
-    centred = tone - np.dot(window, tone)
-    turning = np.exp(-2j * np.pi * frequency / rate * np.arange(n))
-    amplitude = 2.0 * abs(np.dot(window * centred, turning))
-    power = np.abs(2.0 * scipy.fft.rfft(window * centred)) ** 2
-    bins = scipy.fft.rfftfreq(n, 1 / rate)
-    away = np.abs(bins / frequency - np.round(bins / frequency)) * frequency
-    between = (away > min(0.25 * frequency, 4.0 * rate / n)) & (bins > BURST_BAND_HZ[0])
-    between &= bins < BURST_BAND_HZ[1]
-    return amplitude, float(np.median(power[between]) / np.log(2.0)), float(np.sum(power[between]))
 
 
 def room_noise(capture: AlignedCapture) -> Iterator[Finding]:
@@ -218,6 +163,9 @@ def room_noise(capture: AlignedCapture) -> Iterator[Finding]:
     loudest = max(bursts, key=lambda burst: burst.excess_db, default=None)
     if loudest is None:
         return
+    place = f"{loudest.at_seconds:.1f} s"
+    if loudest.or_seconds is not None:
+        place += f" or, where the same is played again, at {loudest.or_seconds:.1f} s"
     yield Finding(
         name="room-noise",
         severity="warn",
@@ -226,7 +174,7 @@ def room_noise(capture: AlignedCapture) -> Iterator[Finding]:
         unit="dB",
         at_seconds=loudest.at_seconds,
         cause=(
-            f"at {loudest.at_seconds:.1f} s something sounds that was not played, "
+            f"at {place} something sounds that was not played, "
             f"{loudest.excess_db:.0f} dB over what is heard there at other times"
         ),
         action="keep the room quiet (doors, steps, voices, a rattling cabinet) and take it again",
@@ -239,6 +187,7 @@ class _Burst:
 
     at_seconds: float
     excess_db: float  # over what stands there at other times
+    or_seconds: float | None = None  # the other pass of a passage: it is in one of both
 
 
 def _between_tones(capture, heard):
@@ -297,7 +246,7 @@ def _in_silence(capture, heard):
 def _in_tones(capture):
     """Beside a steady tone, and neither before nor after."""
     for placed in capture.plan.of_kind("staircase"):
-        steps = _steps(capture, placed)
+        steps = ladder_steps(capture, placed)
         yield from _bumps(
             np.array([step.burst_power for step in steps]), [step.at_seconds for step in steps]
         )
@@ -307,7 +256,7 @@ def _in_tones(capture):
         starts = range(placed.start + block, placed.stop - 2 * block + 1, block)
         power = np.array(
             [
-                _beside_the_tone(capture.response[s : s + block], placed.segment.frequency, rate)[2]
+                beside_tone(capture.response[s : s + block], placed.segment.frequency, rate)[2]
                 for s in starts
             ]
         )
@@ -336,10 +285,8 @@ def _in_repeats(capture, heard):
         if not len(lasting) or power_to_db(np.max(lasting)) <= BURST_LIMIT_DB:
             continue
         at = int(np.argmax(lasting))
-        louder = (
-            again if np.sum(second[at : at + 3] ** 2) > np.sum(energy[at : at + 3]) else original
-        )
-        yield _Burst((louder.start + at * block) / rate, float(power_to_db(lasting[at])))
+        earlier, later = ((p.start + at * block) / rate for p in (original, again))
+        yield _Burst(earlier, float(power_to_db(lasting[at])), or_seconds=later)
 
 
 def _bumps(power, seconds):

@@ -28,7 +28,7 @@ THD_LIMIT = 0.03  # relative
 LEAST_THD = 1e-3  # below it, a device is clean and its change of no account
 SIGMAS = 5.0  # by which a change must be more than noise
 OWN_SIGMA_DB = 0.002  # to which a clean device repeats itself, noise apart
-UNSTEADY_DB = 0.05  # scatter of the gain within a passage: a tremolo, and no single change
+UNSTEADY_DB = 0.05  # scatter of the gain within a passage: it changes there
 UNEXPLAINED = 0.3  # of a change, by which the better story may miss a reading
 
 TIME_CONSTANTS = (0.1, 0.25, 0.5, 1.0, 4.0)  # of a slow approach, re the take
@@ -49,9 +49,9 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
 def changed(capture: AlignedCapture) -> Iterator[Finding]:
     """One step, or one slow approach, of level or else of distortion."""
     probes = read_probes(capture.plan, capture.response)
-    gains = _repeated_gains(capture)
-    if len(probes) < 2 or any(gain.unsteady for gain in gains):
+    if len(probes) < 2:
         return
+    gains = _repeated_gains(capture)
     if not all(np.isfinite(probe.reading.level_dbfs) for probe in probes):
         return
     seconds = np.array([probe.at_seconds for probe in probes])
@@ -80,7 +80,6 @@ class _RepeatedGain:
     second_seconds: float
     gain_db: float
     sigma_db: float
-    unsteady: bool  # it goes up and down within the passage
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,10 @@ def _approaching(time_constant):
 
 
 def _repeated_gains(capture):
-    """The gains of all passages but the probes that are played twice."""
+    """The gains of all passages but the probes that are played twice.
+
+    One within which the gain changes says nothing of the time between the two.
+    """
     rate = capture.sample_rate
     block = round(GAIN_SECONDS * rate)
     placed = {p.segment.name: p for p in capture.plan.placed()}
@@ -173,13 +175,14 @@ def _repeated_gains(capture):
         # what differs by chance between two passes also moves their ratio
         sigma = float(amplitude_to_db(np.e)) * np.sqrt(rest / block / energy)
         scatter = float(np.std(in_db))
+        if scatter > UNSTEADY_DB + SIGMAS * float(np.median(sigma)):
+            continue
         gains.append(
             _RepeatedGain(
                 first_seconds=0.5 * (original.start + original.stop) / rate,
                 second_seconds=0.5 * (again.start + again.stop) / rate,
                 gain_db=float(np.median(in_db)),
                 sigma_db=max(scatter, float(np.median(sigma))) / np.sqrt(len(gain)),
-                unsteady=scatter > UNSTEADY_DB + SIGMAS * float(np.median(sigma)),
             )
         )
     return tuple(gains)
