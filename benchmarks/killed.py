@@ -49,7 +49,7 @@ from profiler.stimulus.synthesis import render
 SPEED = 20.0  # times real time
 HANDED_OVER = "handed-over"  # file of how much the interface has handed over in this pass
 LOUDEST_NOISE_DBFS = -97.0  # of the -100 that the interface has, over a hundredth of a second
-DISK_MB = (0.2, 12.0)  # where a disk fills up; a capture takes 5 MB, and 12 with what is joined
+DISK_MB = (0.2, 6.0)  # where a disk fills up; a capture takes 5 MB
 TRAINING = ("--architecture", "nano", "--minutes", "0.02")
 
 RIG = """
@@ -242,7 +242,9 @@ def full_disk_trial(command: str, seed: int, expected: np.ndarray) -> list[str]:
     size_mb = np.random.default_rng(seed).uniform(*DISK_MB)
     disk = Path(f"disk-{seed}")
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "tmpfs", disk], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size_mb * 1e3:.0f}k", "tmpfs", disk], check=True
+    )
     try:
         path = disk / "c"
         arguments = arguments_of(command, path)

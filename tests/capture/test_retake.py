@@ -9,7 +9,7 @@ from profiler.capture.alignment import load_aligned
 from profiler.capture.checks.findings import Finding
 from profiler.capture.folder import CaptureFolder
 from profiler.capture.retake import places_of, retake, stretches
-from profiler.capture.take import take
+from profiler.capture.take import is_under_way, take
 from profiler.errors import CaptureError, InterfaceError, NotAligned
 from profiler.rig.interface import Block, StreamReport
 from profiler.rig.rig import Chain, Rig, SimulatedInterface
@@ -319,3 +319,18 @@ def test_a_stretch_lies_between_markers_that_the_place_cannot_have_spoilt():
     (found,) = stretches(plan, [markers[3].stop / RATE + 0.1])
     assert found.before == markers[2]
     assert found.after == markers[4]
+
+
+def test_a_retake_that_was_stopped_is_gone_on_with_by_the_same_take(tmp_path):
+    def stopped(whole):
+        raise KeyboardInterrupt
+
+    interface = Passes(a_rig(), faults=[loses(256, 4.3), stopped])
+    with pytest.raises(KeyboardInterrupt):
+        taken(tmp_path, interface, [4.3])
+    CaptureFolder.existing(tmp_path / "c").verify_unchanged()
+    assert is_under_way(a_rig(), a_plan(), tmp_path / "c")
+    folder = taken(tmp_path, interface, [4.3])
+    assert [frames == a_plan().frames for frames in interface.played] == [True, False]
+    assert esr(error_of(folder)[: -RATE // 2]) < 1e-6
+    assert not is_under_way(a_rig(), a_plan(), tmp_path / "c")
