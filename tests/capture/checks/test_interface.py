@@ -222,6 +222,19 @@ def test_a_loopback_channel_has_a_volume_of_its_own():
         assert names_of(take) == expected
 
 
+def test_a_limiter_is_found_beside_a_gate():
+    plan, stimulus = played("loop")
+    both = {"noise-gate": Fault(), "interface-limiter": Fault()}
+    response = inject(plan, stimulus, recorded("loop"), both)
+    assert names_of(evidence_of("loop", response)) == ["interface-limiter"]
+
+
+def test_what_expands_is_no_limiter():
+    clean, limited = recorded("loop"), faulty("loop", "interface-limiter", strength=1.0)
+    expanded = np.divide(clean**2, limited, out=clean.copy(), where=np.abs(limited) > 1e-9)
+    assert names_of(evidence_of("loop", expanded)) == []
+
+
 def test_a_return_that_dies_is_laid_to_nobody_here():
     for seconds in (2.0, 8.0, 12.0):
         dead = recorded("loop") * (np.arange(len(recorded("loop"))) < seconds * RATE)
