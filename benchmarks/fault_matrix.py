@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.signal
-from profiler.capture.checks.check import check
 
+from profiler.capture.checks.check import check
 from profiler.capture.checks.evidence import Evidence
 from profiler.rig.connect import connect
 from profiler.rig.faults import KINDS, Fault, inject, weakest
@@ -42,8 +42,18 @@ ON_A_LOOP = "wire"
 NOT_ON_A_LOOP = {"bypass", "line-level"}
 # These happen before the device, so they must be played through it.
 BEFORE_THE_DEVICE = {"line-level", "wrong-stimulus"}
-# Faults of a file; they are told when it is imported.
-PLACES = (3.0, 16.5)  # seconds of the signal between which a fault with a place begins
+# These have a place; the others last for the whole take.
+WITH_A_PLACE = {
+    "zero-fill",
+    "lost-block",
+    "repeated-block",
+    "standby",
+    "dc-step",
+    "room-noise",
+    "mains-step",
+    "knob-moved",
+}
+PLACES = (3.0, 16.5)  # seconds of the signal between which such a fault begins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +93,8 @@ def fault_cases(seeds: int, rigs=RIGS) -> list[Case]:
         for rig in rigs
         for name, kind in KINDS.items()
         for variant in kind.variants or (None,)
-        if (rig == ON_A_LOOP or not kind.loop_only)
+        if name != "file-hygiene"
+        and (rig == ON_A_LOOP or not kind.loop_only)
         and not (rig == ON_A_LOOP and name in NOT_ON_A_LOOP)
     ]
 
@@ -203,7 +214,7 @@ def _faulty(case):
     rng = np.random.default_rng([case.seed, list(KINDS).index(case.fault)])
     fault = Fault(
         strength=weakest(case.fault, response),
-        at_seconds=float(rng.uniform(*PLACES)),
+        at_seconds=float(rng.uniform(*PLACES)) if case.fault in WITH_A_PLACE else None,
         variant=case.variant,
         seed=case.seed,
     )

@@ -46,7 +46,7 @@ from profiler.rig.simulated import Simulated
 from profiler.stimulus.plan import SignalDefinition
 from profiler.stimulus.synthesis import render
 
-SPEED = 12.0  # times real time
+SPEED = 20.0  # times real time
 HANDED_OVER = "handed-over"  # file of how much the interface has handed over in this pass
 LOUDEST_NOISE_DBFS = -97.0  # of the -100 that the interface has, over a hundredth of a second
 DISK_MB = (0.2, 12.0)  # where a disk fills up; a capture takes 5 MB, and 12 with what is joined

@@ -67,6 +67,7 @@ def measured(minutes: float, folder: Path, *, passes: int = 1) -> dict[str, floa
         "before_mb": before_mb,
         "peak_mb": _resident_mb(),
         "seconds": seconds,
+        "cpu_seconds": resource.getrusage(resource.RUSAGE_SELF).ru_utime,
         "times_real_time": passes * plan.seconds / seconds,
     }
 

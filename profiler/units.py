@@ -149,6 +149,19 @@ def parse_time(text: str) -> Duration:
     return Duration(number * factor, name)
 
 
+def spoken_time(seconds: float) -> str:
+    """A time as a person says it: `40 s`, `2 min`, `3 min 20 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+def spoken_percent(ratio: float) -> str:
+    """A ratio, such as a THD, as a person reads it: `2.61 %`, and no number where it is nothing."""
+    return f"{100.0 * ratio:.3g} %" if ratio >= 1e-5 else "below 0.001 %"
+
+
 def _split(text, units, expected):
     match = re.fullmatch(_NUMBER + r"([a-zA-Z]+)\s*", text)
     if match is None or match[2].lower() not in units:

@@ -136,3 +136,18 @@ def test_a_time_is_not_negative():
 
 def test_a_level_is_shown_as_it_is_typed():
     assert parse_level(str(Level(-12.5, "dBFS"))) == Level(-12.5, "dBFS")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0, "0 s"), (39.6, "40 s"), (59.7, "1 min"), (120.0, "2 min"), (200.0, "3 min 20 s")],
+)
+def test_a_time_is_said_as_a_person_says_it(seconds, said):
+    assert units.spoken_time(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"), [(0.0261234, "2.61 %"), (0.5, "50 %"), (1e-5, "0.001 %"), (4e-9, "below")]
+)
+def test_a_ratio_is_said_in_percent_and_next_to_nothing_without_a_number(ratio, said):
+    assert units.spoken_percent(ratio).startswith(said)

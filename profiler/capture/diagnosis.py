@@ -65,13 +65,15 @@ def unmatched(plan: SignalPlan, stimulus, response) -> CaptureError:
     start, confidence, placed = max(anywhere, key=lambda found: found[1])
     if confidence >= SURE_DB:
         return _cut(plan, markers, placed, start)
-    for other in SAMPLE_RATES:
-        if other != rate and _matches_rate(plan, markers, response, other):
+    others = (other for other in SAMPLE_RATES if other != rate)
+    # a clock that is slow against the other shortens what a fast one lengthens
+    for other, apparent in ((o, a) for o in others for a in (o, round(rate**2 / o))):
+        if _matches_rate(plan, markers, response, apparent):
             return NotAligned(
                 f"the response was played or recorded at {other} Hz but is labelled {rate} Hz",
                 f"set every device and project to {rate} Hz, and take it again",
                 fault="wrong-rate",
-                size=rate / other,
+                size=apparent / rate,
             )
     name = _other_signal(plan, response)
     if name is not None:
@@ -210,7 +212,7 @@ def _cut(plan, markers, placed, start):
 
 
 def _matches_rate(plan, markers, response, other):
-    """Whether a marker made for another rate is in the response."""
+    """Whether a marker is in the response as it would be made for another rate."""
     gain = plan.gain
     return any(
         _found_at(gain * code(plan.identity, m.segment.name, other), response, other) is not None

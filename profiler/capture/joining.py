@@ -115,15 +115,15 @@ class Played:
         here, there = (self.find(marker, recording) - early for recording in (first, second))
         a = scipy.fft.rfft(_return(first.path, here, frames))
         frequencies = scipy.fft.rfftfreq(frames, 1 / rate)
-        shift, sigma, gain = float(there - here), 0.0, 1.0
+        read_at, rest, sigma, gain = float(there - here), 0.0, 0.0, 1.0
         # what is cut off at the edges is the same in both only once they are in step
         for _ in range(OFFSET_ROUNDS):
-            b = scipy.fft.rfft(read_shifted(second.path, here, here + frames, shift)[:, 0])
+            read_at = _readable(read_at + rest)
+            b = scipy.fft.rfft(read_shifted(second.path, here, here + frames, read_at)[:, 0])
             cross = b * np.conj(a)
             rest, sigma = _delay(cross, frequencies, frames, rate)
             gain = np.sum(cross.real) / np.sum(np.abs(a) ** 2)
-            shift += rest
-        return Offset(float(shift), sigma, float(amplitude_to_db(gain)))
+        return Offset(float(read_at + rest), sigma, float(amplitude_to_db(gain)))
 
     def joint(self, marker: Placed, first: Recording, second: Recording) -> Offset:
         """As `offset`, of two recordings that are to be joined at the marker.
@@ -180,9 +180,10 @@ def spans(frames: int) -> Iterator[tuple[int, int]]:
 
 def read_shifted(path: Path, start: int, stop: int, shift_samples: float) -> np.ndarray:
     """What a recording has at `start + shift` to `stop + shift`, `(n, channels)` float64."""
+    shift_samples = _readable(shift_samples)
     whole = round(shift_samples)
     fraction = shift_samples - whole
-    if abs(fraction) < WHOLE_TOLERANCE:
+    if not fraction:
         return wav.read_piece(path, start + whole, stop - start).astype(np.float64)
     margin = SINC_HALF_LENGTH
     piece = wav.read_piece(path, start + whole - margin, stop - start + 2 * margin)
@@ -221,6 +222,12 @@ def _joined(parts, sources, start, stop, channels, fade):
             path = sources[part.recorded_in]
             samples += weight[:, None] * read_shifted(path, start, stop, part.shift_samples)
     return samples.astype(np.float32)
+
+
+def _readable(shift_samples):
+    """A shift; one that is all but whole is whole, and then no sample is changed."""
+    whole = round(shift_samples)
+    return float(whole) if abs(shift_samples - whole) < WHOLE_TOLERANCE else shift_samples
 
 
 def _rise(at, fade):

@@ -15,10 +15,10 @@ A stretch is played from silence to silence: a pre-roll, the stimulus from `star
 
 import contextlib
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -30,7 +30,7 @@ from profiler.capture.joining import Played, Recording
 from profiler.capture.safety import announce
 from profiler.definitions import Record
 from profiler.errors import CaptureError, Dropout, ProfilerError, SafetyStop
-from profiler.rig.interface import Block, Interface, StreamReport, Watch
+from profiler.rig.interface import Block, Interface, StreamReport
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import Placed, SignalPlan
 from profiler.units import peak_dbfs
@@ -54,6 +54,23 @@ class TakeProgress:
 
 
 OnTake = Callable[[TakeProgress], None]
+
+
+class Watching(Protocol):
+    """Looks at one pass while it is played, in the driver's thread; see `Watch`."""
+
+    def follow(self, stimulus: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The stimulus on its way to the interface, as it is."""
+
+    def __call__(self, block: np.ndarray, frame: int) -> Exception | None:
+        """An error ends the pass."""
+
+
+class NewWatch(Protocol):
+    """Makes what watches a pass: each has a new one."""
+
+    def __call__(self, plan: SignalPlan, *, frames: int, begins: int) -> Watching:
+        """Of a pass of so many frames, the first of them when sample `begins` is due."""
 
 
 class Pass(Record):
@@ -114,7 +131,7 @@ class Player:
         interface: Interface,
         *,
         on_progress: OnTake | None = None,
-        watch: Watch | None = None,
+        watch: NewWatch | None = None,
     ):
         self.folder = folder
         self.journal = journal
@@ -153,13 +170,14 @@ class Player:
         rate = self.journal.plan.sample_rate
         ahead = stretch.frames / rate + seconds_to_follow
         recorder = _Recorder(self, stretch, self._interface.channels, self._seconds_played + ahead)
+        sound, watched = _sound(self.played.stimulus_path, stretch, rate), {}
+        if self._watch is not None:
+            watching = self._watch(self.journal.plan, frames=stretch.frames, begins=stretch.begins)
+            sound, watched = watching.follow(sound), {"watch": watching}
         try:
             with recorder:
                 stream = self._interface.play_record(
-                    _sound(self.played.stimulus_path, stretch, rate),
-                    stretch.frames,
-                    recorder.record,
-                    **self._watching(stretch),
+                    sound, stretch.frames, recorder.record, **watched
                 )
                 if stream.frames != stretch.frames:
                     raise Dropout(
@@ -205,13 +223,22 @@ class Player:
         return found
 
     def commit(
-        self, stream: StreamReport, *, joins: Sequence[Part] = (), average: Average | None = None
+        self,
+        stream: StreamReport,
+        *,
+        joins: Sequence[Part] = (),
+        average: Average | None = None,
+        kept: Iterable[int] = (),
     ) -> None:
-        """Make what was played the capture of the folder, and keep the passes that are in it."""
+        """Make what was played the capture of the folder.
+
+        Passes that are in it, or in `kept`, stay; others are those of an earlier capture, or
+        too short to be used.
+        """
         folder, journal = self.folder, self.journal
         joined = folder.joined_response_path
         response = joined if joins or average else folder.partial_response_path
-        used = {part.recorded_in for part in joins}
+        used = {*kept, *(part.recorded_in for part in joins)}
         if average is not None:
             used |= {part.recorded_in for part in average.parts}
             used |= {rejected.recorded_in for rejected in average.rejected}
@@ -267,20 +294,6 @@ class Player:
         self.journal = self.journal.model_copy(update={"passes": tuple(passes)})
         self.journal.save(self.folder.journal_path)
 
-    def _watching(self, stretch):
-        """The watch for a pass: it counts in samples of the stimulus, while they sound."""
-        watch = self._watch
-        if watch is None:
-            return {}
-        if stretch.begins == 0 and stretch.frames == stretch.stop:
-            return {"watch": watch}
-
-        def watching(samples, frame):
-            at = frame + stretch.begins
-            return watch(samples, at) if stretch.start <= at < stretch.stop else None
-
-        return {"watch": watching}
-
     def tell(self, seconds, total_seconds, returned):
         """Say how far the take is."""
         self._highest = max(self._highest, float(np.max(np.abs(returned), initial=0.0)))
@@ -306,18 +319,20 @@ class _Recorder:
         self._wav = wav.Writer(
             self._folder.partial_response_path, self._rate, channels, frames=stretch.frames
         )
-        # line by line, so that a crash loses none
-        self._log = open(  # noqa: SIM115
-            self._folder.partial_blocks_path, "w", encoding="ascii", buffering=1
-        )
-        self._log.write("frame,frames,flags,adc_seconds,dac_seconds\n")
+        with _told(self._folder.partial_blocks_path):
+            # line by line, so that a crash loses none
+            self._log = open(  # noqa: SIM115
+                self._folder.partial_blocks_path, "w", encoding="ascii", buffering=1
+            )
+            self._log.write("frame,frames,flags,adc_seconds,dac_seconds\n")
 
     def record(self, block: Block) -> None:
         self._wav.write(block.samples)
-        self._log.write(
-            f"{block.frame},{len(block.samples)},{block.flags},"
-            f"{block.adc_seconds:.9f},{block.dac_seconds:.9f}\n"
-        )
+        with _told(self._folder.partial_blocks_path):
+            self._log.write(
+                f"{block.frame},{len(block.samples)},{block.flags},"
+                f"{block.adc_seconds:.9f},{block.dac_seconds:.9f}\n"
+            )
         self._player.tell(self._wav.frames / self._rate, self._total_seconds, block.samples[:, 0])
 
     def what_was_kept(self):
@@ -340,6 +355,17 @@ class _Recorder:
             self._log.close()
         with contextlib.suppress(ProfilerError) if kind else contextlib.nullcontext():
             self._wav.close()
+
+
+@contextlib.contextmanager
+def _told(path):
+    """What the disk refuses, in a line."""
+    try:
+        yield
+    except OSError as error:
+        raise ProfilerError(
+            f"{path}: cannot be written ({error.strerror}): make room and run the command again"
+        ) from error
 
 
 def stimulus_of(folder: CaptureFolder) -> Path:

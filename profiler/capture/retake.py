@@ -22,10 +22,10 @@ from profiler.capture import joining
 from profiler.capture.checks.findings import Finding
 from profiler.capture.folder import CaptureFolder, Part
 from profiler.capture.joining import SEAM_SECONDS, Recording
-from profiler.capture.passes import Journal, OnTake, Player
+from profiler.capture.passes import Journal, NewWatch, OnTake, Player
 from profiler.errors import CaptureError
 from profiler.rig.faults import FaultName
-from profiler.rig.interface import Interface, Watch
+from profiler.rig.interface import Interface
 from profiler.stimulus.plan import Placed, SignalPlan
 
 # What spoils a place of a take and not all of it.
@@ -83,7 +83,7 @@ def retake(
     interface: Interface,
     *,
     on_progress: OnTake | None = None,
-    watch: Watch | None = None,
+    watch: NewWatch | None = None,
 ) -> None:
     """Play the broken places of a finished capture again, and join them in.
 
@@ -151,7 +151,7 @@ def mend(player: Player, places: Sequence[float]) -> None:
     parts += joining.moved(joins, reached, plan.frames, shift)
     sources = {part.recorded_in: folder.pass_path(part.recorded_in) for part in parts}
     joining.join(parts, sources, folder.joined_response_path, plan)
-    player.commit(player.report(parts, record.stream), joins=parts)
+    player.commit(player.report(parts, record.stream), joins=parts, kept=folder.pass_numbers())
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def announce(rig: Rig, plan: SignalPlan, full_scale_dbu: float | None = None) ->
     Parameters
     ----------
     full_scale_dbu : float, optional
-        The calibration of the send: dBu of a sine with a peak of 0 dBFS.
+        dBu of a sine with a peak of 0 dBFS; the stored calibration of the send, where not given.
 
     Raises
     ------
@@ -105,14 +105,19 @@ def announce(rig: Rig, plan: SignalPlan, full_scale_dbu: float | None = None) ->
         The plan is above one of the rig's ceilings, which the message names by its key; or the
         rig has a ceiling in dBu and the send is not calibrated.
     """
+    # a calibration plays tones, which are checked here, so it cannot be imported with this
+    from profiler.capture.calibration import send_dbu_at_full_scale
+
     interface = rig.interface
     if interface.driver == "file":
         raise ValueError("a file rig plays nothing")
+    if full_scale_dbu is None:
+        full_scale_dbu = send_dbu_at_full_scale(rig)
     check_ceiling(plan, rig.maximum_send_dbfs)
     _check_volts(rig, plan, full_scale_dbu)
-    ceiling_dbfs = _ceiling_dbfs(rig, full_scale_dbu)
+    ceiling = ceiling_dbfs(rig, full_scale_dbu)
     audible = isinstance(interface, PortAudioInterface)
-    _check_heat(rig, plan, ceiling_dbfs, audible)
+    _check_heat(rig, plan, ceiling, audible)
     _check_frequencies(rig, plan, audible)
 
     device, channels = f"simulated {rig.chain.circuit or 'wire'}", (1, 1)
@@ -127,10 +132,10 @@ def announce(rig: Rig, plan: SignalPlan, full_scale_dbu: float | None = None) ->
         signal=plan.name,
         peak_dbfs=plan.peak_dbfs,
         peak_dbu=None if full_scale_dbu is None else plan.peak_dbfs + full_scale_dbu,
-        ceiling_dbfs=ceiling_dbfs,
+        ceiling_dbfs=ceiling,
         seconds=plan.seconds,
-        full_power_seconds=full_power_seconds(plan, ceiling_dbfs),
-        tone_duty=tone_duty(plan, ceiling_dbfs),
+        full_power_seconds=full_power_seconds(plan, ceiling),
+        tone_duty=tone_duty(plan, ceiling),
         jump=largest_jump(plan),
         audible=audible,
         conditions=rig.fingerprint,
@@ -183,9 +188,9 @@ def largest_jump(plan: SignalPlan) -> Jump | None:
     return max(jumps, key=lambda jump: jump.rise_db, default=None)
 
 
-def _ceiling_dbfs(rig, full_scale_dbu):
-    """The lower of the two ceilings."""
-    if rig.maximum_send_dbu is None:
+def ceiling_dbfs(rig: Rig, full_scale_dbu: float | None) -> float:
+    """The lower of a rig's two ceilings; that in dBu only where the send is calibrated."""
+    if rig.maximum_send_dbu is None or full_scale_dbu is None:
         return rig.maximum_send_dbfs
     return min(rig.maximum_send_dbfs, rig.maximum_send_dbu - full_scale_dbu)
 

@@ -20,11 +20,19 @@ from profiler.capture import joining
 from profiler.capture.averaging import average
 from profiler.capture.folder import CaptureFolder, CaptureRecord, Part
 from profiler.capture.joining import SEAM_SECONDS, Recording
-from profiler.capture.passes import LEAD_IN_SECONDS, Journal, OnTake, Pass, Player, TakeProgress
+from profiler.capture.passes import (
+    LEAD_IN_SECONDS,
+    Journal,
+    NewWatch,
+    OnTake,
+    Pass,
+    Player,
+    TakeProgress,
+)
 from profiler.capture.retake import mend
 from profiler.capture.safety import announce
 from profiler.errors import CaptureError, DefinitionError, NotAligned, ProfilerError
-from profiler.rig.interface import Interface, Watch
+from profiler.rig.interface import Interface
 from profiler.rig.rig import Rig
 from profiler.stimulus import synthesis
 from profiler.stimulus.plan import Placed, SignalPlan
@@ -52,7 +60,7 @@ def take(
     passes: int = 1,
     broken: Broken | None = None,
     retakes: int = 2,
-    watch: Watch | None = None,
+    watch: NewWatch | None = None,
 ) -> CaptureFolder:
     """Play `plan` through `interface` and keep the capture in the folder `path`.
 
@@ -67,8 +75,8 @@ def take(
     broken : callable, optional
         Says of the finished capture where it is broken, in seconds; those places are played
         again, up to `retakes` times. An average is not asked: it leaves out broken passes.
-    watch : Watch, optional
-        Looks at what comes in, in the driver's thread. Frames are samples of the stimulus.
+    watch : NewWatch, optional
+        Makes what looks at a pass while it is played: a `Watchdog`, for example.
 
     Raises
     ------

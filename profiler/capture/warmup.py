@@ -35,18 +35,19 @@ from scipy import stats
 
 from profiler.capture.probes import ProbeReading, measure_probe
 from profiler.capture.safety import announce
+from profiler.capture.watchdog import Watchdog
 from profiler.definitions import Record
-from profiler.errors import Clipping, Silent
+from profiler.errors import Silent
 from profiler.rig.interface import Block, Interface
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import PROBE_TONE_SECONDS, Probe, Segment, SignalPlan, Silence
 from profiler.stimulus.synthesis import render
+from profiler.units import spoken_percent, spoken_time
 
 LOUDEST_DBFS = -20.0  # of a burst: it says whether the amp changes without heating it
 FREQUENCY = 1000.0  # Hz
 LISTEN_SECONDS = 1.5  # to each burst: its own half second and any latency
 SHORTEST_EVERY_SECONDS = 2.0
-FULL_SCALE = 0.999  # a return that reaches it is clipped, and would look steady
 LOUDEST_DOUBT_DB = 0.5  # sigma of a level, at most, for a burst to count as heard
 FAINTEST_DBFS = -70.0
 SILENT_SECONDS = 60.0  # of bursts without an answer: a cold tube needs some thirty
@@ -64,10 +65,11 @@ LEVEL_FLOOR_DB = 5e-4  # what a reading is trusted to, however quiet the take
 THD_FLOOR = 1e-6
 BISQUARE = 4.685  # 95 % efficient on Gaussian noise
 REWEIGHTINGS = 4
-_PAIRS = np.array(list(itertools.combinations(range(4), 2)))
 NEWEST = 2  # bursts that always count: they may be the first of a step
 STEP_LEAST_DB = 0.1
 STEP_SIGMAS = 6.0
+
+_PAIRS = np.array(list(itertools.combinations(range(4), 2)))  # of four neighbours
 
 
 class WarmUpBurst(Record):
@@ -139,10 +141,9 @@ def warm_up(
     ------
     Silent
         Nothing came back for a minute.
-    Clipping
-        The return reaches full scale.
     SafetyStop
-        The bursts are above the rig's ceiling; nothing was played.
+        The bursts are above the rig's ceiling, and nothing was played; or the watchdog objects to
+        what comes back, and the sound was faded out.
     InterfaceError, KeyboardInterrupt
         As in `interface.Interface`; `on_burst` was told what was known by then.
     """
@@ -154,8 +155,10 @@ def warm_up(
     )
     announce(rig, plan)
     listener = _Listener(plan, every_seconds, on_burst)
+    watchdog = Watchdog(plan)
+    stimulus = watchdog.follow(_stimulus(plan))
     with contextlib.suppress(_Stable):
-        interface.play_record(_stimulus(plan), plan.frames, listener.hear)
+        interface.play_record(stimulus, plan.frames, listener.hear, watchdog)
     return listener.known
 
 
@@ -384,11 +387,6 @@ class _Listener:
             returned, frame = returned[len(piece) :], frame + len(piece)
 
     def _look(self, seconds):
-        if np.max(np.abs(self._heard)) >= FULL_SCALE:
-            raise Clipping(
-                "the return reaches full scale, where nothing can be measured: turn the "
-                "interface's input gain down by 12 dB or more, then start again"
-            )
         reading = _reading(self._heard, self._rate)
         if reading is None:
             self._unheard += 1
@@ -449,16 +447,16 @@ def _sentence(known, unheard):
     since = ""
     if known.stepped_at_seconds is not None:
         since = (
-            f"the level stepped at {spoken(known.stepped_at_seconds)} (a control, a switch or the "
-            "mains), counted anew from there; "
+            f"the level stepped at {spoken_time(known.stepped_at_seconds)} (a control, a switch or "
+            "the mains), counted anew from there; "
         )
     if level is None or thd is None:
         return f"{since}too early to say: at least {LEAST_BURSTS} bursts are needed"
     if known.stable_after_seconds is not None:
         return (
-            f"{since}stable after {spoken(known.stable_after_seconds)}: over a take of "
-            f"{spoken(TAKE_SECONDS)} the level will change by less than {level.limit:g} dB and "
-            f"the distortion (THD {100 * known.bursts[-1].thd:.2g} %) by less than "
+            f"{since}stable after {spoken_time(known.stable_after_seconds)}: over a take of "
+            f"{spoken_time(TAKE_SECONDS)} the level will change by less than {level.limit:g} dB "
+            f"and the distortion (THD {spoken_percent(known.bursts[-1].thd)}) by less than "
             f"{100 * thd.limit:.2g} %"
         )
     doubts = [
@@ -474,12 +472,12 @@ def _creeping(name, change, scale, unit):
     if not change.clear:
         return (
             f"the {name} may still change by {scale * change.at_most:.2g} {unit} over a take of "
-            f"{spoken(TAKE_SECONDS)} {limit}, more bursts will tell"
+            f"{spoken_time(TAKE_SECONDS)} {limit}, more bursts will tell"
         )
     verb = "rise" if change.expected > 0.0 else "fall"
     return (
         f"the {name} will {verb} by {scale * abs(change.expected):.2g} {unit} over the next "
-        f"{spoken(TAKE_SECONDS)} {limit}"
+        f"{spoken_time(TAKE_SECONDS)} {limit}"
     )
 
 
@@ -491,15 +489,4 @@ def _outlook(known):
     if any(change.time_constant_seconds is None for change in unsteady):
         return "; it does not slow down yet"
     wait = max(c.time_constant_seconds * math.log(abs(c.expected) / c.limit) for c in unsteady)
-    return f"; stable in about {spoken(30 * math.ceil(wait / 30))}, if it goes on like this"
-
-
-def spoken(seconds: float) -> str:
-    """A time as a person says it: `40 s`, `2 min`, `3 min 20 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        " ".join(
-            part for part in (f"{minutes} min" * bool(minutes), f"{rest} s" * bool(rest)) if part
-        )
-        or "0 s"
-    )
+    return f"; stable in about {spoken_time(30 * math.ceil(wait / 30))}, if it goes on like this"

@@ -3,6 +3,7 @@
 import click
 
 from profiler.cli import console, options
+from profiler.cli.capture import connected
 from profiler.units import dbu_to_volts, parse_level
 
 METER_HINT = (
@@ -36,7 +37,13 @@ def command():
 
 @command.command("latency")
 @click.argument("rig_name", metavar="RIG")
-@click.option("--repeats", type=click.IntRange(2, 20), default=3, show_default=True)
+@click.option(
+    "--repeats",
+    type=click.IntRange(2, 20),
+    default=3,
+    show_default=True,
+    help="How often it is measured.",
+)
 @options.level
 @options.yes
 @options.no_input
@@ -46,18 +53,18 @@ def latency(rig_name, repeats, level, yes, no_input, as_json):
     from profiler.capture.calibration import measure_latency, store
     from profiler.capture.calibration.simulated import looped
     from profiler.capture.safety import announce
-    from profiler.rig.connect import connect
 
     rig = _rig(rig_name)
     plan = options.planned("latency", rig.interface.sample_rate, level, rig=rig)
     console.talk(CABLE_HINT)
-    console.confirm_sound(announce(rig, plan.bracketed()), yes=yes, no_input=no_input)
+    announcement = announce(rig, plan.bracketed())
+    interface = connected(looped(rig), plan, announcement, yes=yes, no_input=no_input)
     with console.StageProgress() as progress:
         progress.started("latency")
         calibration = measure_latency(
             rig,
             plan,
-            connect(looped(rig)),
+            interface,
             repeats=repeats,
             on_repeat=lambda index, delay: progress.progress(
                 "latency", (index + 1) / repeats, f"{delay:.3f} samples"
@@ -102,15 +109,18 @@ def send(rig_name, nominal, level, seconds, yes, no_input, as_json):
         loudest_dbfs = options.peak_dbfs(level, rig)
         console.talk(METER_HINT)
         console.talk("three tones of 200 Hz, the quietest first")
-        plan = tone_plan(levels(rig, loudest_dbfs)[-1], seconds, rig.interface.sample_rate)
-        console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
+        highest_dbfs = levels(rig.maximum_send_dbfs, loudest_dbfs)[-1]
+        plan = tone_plan(highest_dbfs, seconds, rig.interface.sample_rate)
+        # a ceiling in dBu cannot be held before the send is calibrated: that in dBFS is
+        unknown = rig.model_copy(update={"maximum_send_dbu": None})
+        console.confirm_sound(announce(unknown, plan), yes=yes, no_input=no_input)
         calibration = measure_send(
             rig,
             connect(rig),
             _told(simulated_meter(rig)) if simulated else _asked,
             loudest_dbfs=loudest_dbfs,
             seconds=seconds,
-            on_tone=lambda at: console.talk(f"200 Hz at {at:g} dBFS for {seconds:g} s: read now"),
+            on_tone=lambda at: console.talk(f"200 Hz at {at:.4g} dBFS for {seconds:g} s: read now"),
         )
     path = store_send(rig, calibration)
     _show(calibration, (*_send_facts(calibration), ("kept in", str(path))), as_json)
@@ -135,8 +145,7 @@ def return_(rig_name, gain_position, nominal, level, yes, no_input, as_json):
     from profiler.capture.calibration.returned import TONE_SECONDS
     from profiler.capture.calibration.simulated import looped
     from profiler.capture.calibration.tone import tone_plan
-    from profiler.capture.safety import announce
-    from profiler.rig.connect import connect
+    from profiler.capture.safety import announce, ceiling_dbfs
 
     rig = _rig(rig_name)
     if nominal is not None:
@@ -145,15 +154,16 @@ def return_(rig_name, gain_position, nominal, level, yes, no_input, as_json):
         send = recall_send(rig)
         console.talk(CABLE_HINT)
         console.talk("tones of 200 Hz that rise until the return clips, at most to this:")
-        plan = tone_plan(rig.maximum_send_dbfs, TONE_SECONDS, rig.interface.sample_rate)
-        console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
+        highest_dbfs = ceiling_dbfs(rig, send.dbu_at_full_scale)
+        plan = tone_plan(highest_dbfs, TONE_SECONDS, rig.interface.sample_rate)
+        announcement = announce(rig, plan)
         calibration = measure_return(
             rig,
-            connect(looped(rig)),
+            connected(looped(rig), plan, announcement, yes=yes, no_input=no_input),
             send,
             gain_position=gain_position,
             loudest_dbfs=options.peak_dbfs(level, rig),
-            on_tone=lambda at: console.talk(f"200 Hz at {at:g} dBFS"),
+            on_tone=lambda at: console.talk(f"200 Hz at {at:.4g} dBFS"),
         )
     path = store_return(rig, calibration)
     _show(calibration, (*_return_facts(calibration), ("kept in", str(path))), as_json)
@@ -218,7 +228,8 @@ def _voltage(level):
 def _asked(level_dbfs):
     """What a person says that the meter read; None when she did not see it."""
     question = (
-        f"what did the meter read at {level_dbfs:g} dBFS (V, mV, dBu or dBV; Enter: play it again)"
+        f"what did the meter read at {level_dbfs:.4g} dBFS (V, mV, dBu or dBV; Enter: play it "
+        "again)"
     )
     while True:
         answer = click.prompt(question, default="", show_default=False, err=True)
@@ -274,7 +285,8 @@ def _return_facts(found):
         where = f"at {found.clip_dbfs:.1f} dBFS ({found.clip_dbu:+.1f} dBu)"
         yield "clips", f"{where}, {found.headroom_db:.1f} dB above the reference tone"
     elif found.highest_clean_dbfs is not None:
-        yield "clips", f"not up to {found.highest_clean_dbfs:.1f} dBFS, the loudest it was given"
+        highest_dbfs = round(found.highest_clean_dbfs, 1) + 0.0  # never "-0.0"
+        yield "clips", f"not up to {highest_dbfs:.1f} dBFS, the loudest it was given"
 
 
 def _volts(found):

@@ -10,7 +10,12 @@ from profiler.cli import console, options
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--format", "format_name", type=click.Choice(["nam"]), default="nam", show_default=True
+    "--format",
+    "format_name",
+    type=click.Choice(["nam"]),
+    default="nam",
+    show_default=True,
+    help="Of the file.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File.  [MODEL's name.nam]")
 @click.option("--name", help="What the player shows.")

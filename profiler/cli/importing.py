@@ -41,6 +41,7 @@ class _Delay(click.ParamType):
     ),
     default="amp",
     show_default=True,
+    help="What the chain contains.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Replace a capture that is there.")
 @options.accept

@@ -18,15 +18,15 @@ COLOURS = {"low": "cyan", "right": "green", "hot": "yellow", "clipped": "bold re
 def set_level(rig, plan, *, yes, no_input):
     """Play guitar that rises to the peak of `plan`, show the return, and give the last advice."""
     from profiler.capture.safety import announce
-    from profiler.rig.connect import connect
+    from profiler.cli.capture import connected
     from profiler.stimulus.synthesis import render
 
     loop = level_plan(plan, SECONDS)
-    console.confirm_sound(announce(rig, loop), yes=yes, no_input=no_input)
+    interface = connected(rig, loop, announce(rig, loop), yes=yes, no_input=no_input)
     stimulus = render(loop)
     meter = Meter(loop.sample_rate)
     with _Screen(meter, loop) as screen:
-        connect(rig).play_record([stimulus], len(stimulus), screen.look_at)
+        interface.play_record([stimulus], len(stimulus), screen.look_at)
     return meter.advice()
 
 

@@ -9,6 +9,14 @@ from profiler.definitions import available
 from profiler.errors import CaptureError
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal, plan_path
 
+rate = click.option(
+    "--rate",
+    type=click.Choice([str(r) for r in SAMPLE_RATES]),
+    default="48000",
+    show_default=True,
+    help="Sample rate in Hz.",
+)
+
 
 @click.group("signal")
 def command():
@@ -35,7 +43,7 @@ def list_signals(as_json):
 
 @command.command("show")
 @click.argument("name")
-@click.option("--rate", type=click.Choice([str(r) for r in SAMPLE_RATES]), default="48000")
+@rate
 @options.json_output
 def show_signal(name, rate, as_json):
     """What every second of a stimulus is played for."""
@@ -62,13 +70,7 @@ def show_signal(name, rate, as_json):
 @command.command("make")
 @click.argument("name")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="WAV to write.  [NAME.wav]")
-@click.option(
-    "--rate",
-    type=click.Choice([str(r) for r in SAMPLE_RATES]),
-    default="48000",
-    show_default=True,
-    help="Sample rate in Hz.",
-)
+@rate
 @options.level
 @click.option("-y", "--yes", is_flag=True, help="Replace a WAV that is there.")
 @options.json_output

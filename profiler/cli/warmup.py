@@ -5,15 +5,14 @@ from rich.live import Live
 from rich.text import Text
 
 from profiler.cli import console, options
-from profiler.cli.capture import refuse_file_rig
-from profiler.errors import SafetyStop
-from profiler.units import parse_time
+from profiler.cli.capture import connected, refuse_file_rig
+from profiler.units import parse_time, spoken_percent, spoken_time
 
 WORDS_COLUMNS = 42  # of a terminal's, beside the bars
 FEWEST_BARS = 8
 BLOCKS = "▁▂▃▄▅▆▇█"
 LEAST_RANGE_DB = 0.1  # from the bottom of the plot to its top: noise should look small
-LEAST_RANGE_THD = 0.03  # of the THD
+LEAST_RANGE_THD = 5e-4
 
 
 class _Seconds(click.ParamType):
@@ -53,7 +52,7 @@ class _Seconds(click.ParamType):
 @click.option(
     "--level",
     type=options.LevelType(),
-    help="Peak of the bursts, -20dBFS or lower.  [default: -20dBFS]",
+    help="Peak of the bursts, -20dBFS or lower (or 4dBu, -10dBV, 1.2Vrms).  [default: -20dBFS]",
 )
 @options.yes
 @options.no_input
@@ -66,7 +65,6 @@ def command(rig_name, minutes, every_seconds, level, yes, no_input, as_json):
     """
     from profiler.capture.safety import announce
     from profiler.capture.warmup import LOUDEST_DBFS, warm_up, warm_up_plan
-    from profiler.rig.connect import connect
     from profiler.rig.rig import load_rig
 
     rig = load_rig(rig_name)
@@ -74,14 +72,14 @@ def command(rig_name, minutes, every_seconds, level, yes, no_input, as_json):
     settings = {
         "every_seconds": every_seconds,
         "limit_seconds": max(60.0 * minutes, every_seconds),
-        "level_dbfs": LOUDEST_DBFS if level is None else _quiet(level, LOUDEST_DBFS),
+        "level_dbfs": LOUDEST_DBFS if level is None else _quiet(level, rig, LOUDEST_DBFS),
     }
     plan = warm_up_plan(rig.interface.sample_rate, **settings)
-    console.confirm_sound(announce(rig, plan), yes=yes, no_input=no_input)
+    interface = connected(rig, plan, announce(rig, plan), yes=yes, no_input=no_input)
     display = _Display()
     try:
         with display:
-            warm_up(rig, connect(rig), on_burst=display.burst, **settings)
+            warm_up(rig, interface, on_burst=display.burst, **settings)
     except KeyboardInterrupt:
         if display.known is not None:
             _show(display.known, as_json)
@@ -91,23 +89,17 @@ def command(rig_name, minutes, every_seconds, level, yes, no_input, as_json):
         raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
 
 
-def _quiet(level, loudest_dbfs):
-    if level.unit != "dBFS":
-        raise SafetyStop(
-            f"--level {level}: the send of this rig is not calibrated in volts; give the level "
-            f"in dBFS, such as --level {loudest_dbfs:g}dBFS"
-        )
-    if level.value > loudest_dbfs:
+def _quiet(level, rig, loudest_dbfs):
+    level_dbfs = options.peak_dbfs(level, rig)
+    if level_dbfs > loudest_dbfs:
         raise click.UsageError(
             f"--level {level}: a burst is {loudest_dbfs:g} dBFS or quieter, so that it does not "
             "itself warm the amp"
         )
-    return level.value
+    return level_dbfs
 
 
 def _show(known, as_json):
-    from profiler.capture.warmup import spoken
-
     if as_json:
         console.show_json(known)
         return
@@ -115,10 +107,10 @@ def _show(known, as_json):
         last, tau = known.bursts[-1], known.time_constant_seconds
         console.show_facts(
             (
-                ("heard", f"{_counted(known.bursts)} in {spoken(last.seconds)}"),
+                ("heard", f"{_counted(known.bursts)} in {spoken_time(last.seconds)}"),
                 ("level", f"{last.level_dbfs:.2f} dBFS, {_change(last)}"),
-                ("THD", _thd(last)),
-                ("time constant", "none seen" if tau is None else spoken(tau)),
+                ("THD", spoken_percent(last.thd)),
+                ("time constant", "none seen" if tau is None else spoken_time(tau)),
             )
         )
     console.show(known.sentence)
@@ -147,7 +139,7 @@ class _Display:
             last = known.bursts[-1]
             console.talk(
                 f"{_clock(last.seconds)}  {last.level_dbfs:.2f} dBFS, {_change(last)}, "
-                f"THD {_thd(last)}; {known.sentence}"
+                f"THD {spoken_percent(last.thd)}; {known.sentence}"
             )
         else:
             console.talk(known.sentence)
@@ -160,7 +152,8 @@ def _plot(known):
         last, shown = known.bursts[-1], known.bursts[-bars:]
         lines = [
             f"level  {_blocks([b.level_dbfs for b in shown], LEAST_RANGE_DB)}  {_change(last)}",
-            f"THD    {_blocks([b.thd for b in shown], LEAST_RANGE_THD * last.thd)}  {_thd(last)}",
+            f"THD    {_blocks([b.thd for b in shown], LEAST_RANGE_THD)}  "
+            f"{spoken_percent(last.thd)}",
             f"{_clock(last.seconds)}  {_counted(known.bursts)}; Ctrl-C ends it",
         ]
     return Text("\n".join([*lines, known.sentence]))
@@ -169,7 +162,7 @@ def _plot(known):
 def _blocks(values, least_range):
     """A bar for each value, between the least and the greatest of them."""
     middle = (min(values) + max(values)) / 2.0
-    half = max(max(values) - min(values), least_range, 1e-9) / 2.0
+    half = max(max(values) - min(values), least_range) / 2.0
     top = len(BLOCKS) - 1
     return "".join(BLOCKS[round((0.5 + (v - middle) / half / 2.0) * top)] for v in values)
 
@@ -180,10 +173,6 @@ def _counted(bursts):
 
 def _change(burst):
     return f"{round(burst.level_change_db, 2) + 0.0:+.2f} dB since the first burst"
-
-
-def _thd(burst):
-    return f"{100.0 * burst.thd:.3g} %"
 
 
 def _clock(seconds):

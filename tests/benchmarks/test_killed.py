@@ -8,7 +8,7 @@ from profiler import wav
 from profiler.capture.folder import CaptureFolder
 
 
-@pytest.mark.parametrize(("command", "folders"), [("capture", 6), ("profile", 2)])
+@pytest.mark.parametrize(("command", "folders"), [("capture", 6), ("profile", 1)])
 def test_whenever_a_command_is_killed_nothing_is_lost_and_it_finishes_the_job(
     command, folders, capsys
 ):

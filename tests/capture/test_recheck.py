@@ -1,6 +1,12 @@
 import pytest
 
-from profiler.capture.calibration import nominal_return, nominal_send, store_return, store_send
+from profiler.capture.calibration import (
+    measure_return,
+    nominal_return,
+    nominal_send,
+    store_return,
+    store_send,
+)
 from profiler.capture.recheck import recheck
 from profiler.capture.take import take
 from profiler.rig.connect import connect
@@ -42,11 +48,21 @@ def looped(rig_name, channel=2):
 
 
 def calibrated_wire():
-    """A cable between a send and a return that are said to be 3 dB apart."""
+    """A cable that loses 3 dB, and a send that is known from its data sheet."""
+    rig = load_rig("wire")
+    quieter = rig.interface.model_copy(update={"gain_db": -3.0})
+    rig = rig.model_copy(update={"interface": quieter})
+    send = nominal_send(rig, Level(10.0, "dBu"))
+    store_return(rig, measure_return(rig, connect(rig), send))
+    return rig
+
+
+def test_two_data_sheets_do_not_hold_a_loop_to_anything(check):
+    """Each is good to a decibel."""
     rig = load_rig("wire")
     store_send(rig, nominal_send(rig, Level(10.0, "dBu")))
     store_return(rig, nominal_return(rig, Level(13.0, "dBu")))
-    return rig
+    assert check(rig).loop is None
 
 
 def test_the_first_take_of_a_rig_has_nothing_to_agree_with(check):

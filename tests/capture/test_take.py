@@ -349,28 +349,59 @@ def test_a_capture_that_is_there_outlives_what_replaces_it_until_that_is_whole(t
     assert len(folder.record().joins) == 2
 
 
-def test_a_watch_counts_in_samples_of_the_stimulus_in_every_pass(tmp_path):
-    class Watched(BreaksOff):
-        def play_record(self, stimulus, frames, on_block, watch):
-            def watched(block):
-                assert watch(block.samples, block.frame) is None
-                on_block(block)
+class Watchman:
+    """Watches a pass, and remembers what it was told and has seen."""
 
-            return super().play_record(stimulus, frames, watched)
+    def __init__(self, plan, *, frames, begins):
+        self.plan, self.frames, self.begins = plan, frames, begins
+        self.sent = self.heard = 0
 
-    seen = []
+    def follow(self, stimulus):
+        for block in stimulus:
+            self.sent += len(block)
+            yield block
 
-    def watch(samples, frame):
-        seen.append((frame, len(samples)))
+    def __call__(self, block, frame):
+        assert frame == self.heard
+        self.heard += len(block)
+
+
+class Watched(BreaksOff):
+    def play_record(self, stimulus, frames, on_block, watch):
+        def watched(block):
+            if (objection := watch(block.samples, block.frame)) is not None:
+                raise objection
+            on_block(block)
+
+        return super().play_record(stimulus, frames, watched)
+
+
+def test_every_pass_has_a_watch_of_its_own_that_knows_where_it_is(tmp_path):
+    watches = []
+
+    def watch(plan, **where):
+        watches.append(Watchman(plan, **where))
+        return watches[-1]
 
     with pytest.raises(InterfaceError):
         take(RIG, long_plan(), tmp_path / "c", Watched(7.0, simulated()[1]), watch=watch)
-    assert seen[0][0] == 0
-    first, seen = seen, []
     take(RIG, long_plan(), tmp_path / "c", Watched(100, simulated()[1]), watch=watch)
-    assert seen[0][0] == pytest.approx((6.0 - 2.0) * RATE, abs=256)
-    assert seen[-1][0] + seen[-1][1] == long_plan().bracketed().frames
-    assert first[-1][0] > seen[0][0]
+    first, second = watches
+    plan = long_plan().bracketed()
+    assert first.plan == second.plan == plan
+    assert (first.frames, first.begins) == (plan.frames, 0)
+    assert second.begins == round((6.0 - 2.0 - 0.25) * RATE)
+    assert second.frames == plan.frames - second.begins
+    assert second.sent == second.heard == second.frames
+
+
+def test_what_the_watch_says_ends_the_take(tmp_path):
+    class Objects(Watchman):
+        def __call__(self, block, frame):
+            return SafetyStop("it howls") if frame > 3 * RATE else None
+
+    with pytest.raises(SafetyStop, match=r"it howls; the 3\.0 s recorded are kept"):
+        take(RIG, long_plan(), tmp_path / "c", Watched(100, simulated()[1]), watch=Objects)
 
 
 def test_a_take_of_no_pass_at_all_is_no_take(rig, plan, tmp_path):

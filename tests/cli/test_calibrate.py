@@ -202,6 +202,23 @@ def test_a_calibrated_loop_whose_volume_was_moved_is_told_of_at_its_next_take(am
     assert "is -0.40 dB off what is known of it" in " ".join(outcome.err.split())
 
 
+def test_a_ceiling_in_dbu_holds_as_soon_as_the_send_is_calibrated(ampscope, card, typed):
+    """2 dBu is 0.975 V: 9.25 dB below full scale of this card."""
+    Path("bench.toml").write_text(HARDWARE.replace("[inter", "maximum_send_dbu = 2.0\n[inter"))
+    refused = ampscope("capture", "bench.toml", "--signal", "a440", "-y")
+    assert refused.code == 5
+    assert "is not calibrated" in refused.complaint
+    typed("28.28mV", "282.8mV", "0.7104V")
+    assert ampscope("calibrate", "send", "bench.toml", "-y", "--seconds", "3").code == 0
+    outcome = ampscope("calibrate", "return", "bench.toml", "-y")
+    assert outcome.code == 0, outcome.err
+    assert "peak -9.2 dBFS, 2.0 dBu (ceiling -9.24" in outcome.err
+    assert max(card.volts_rms) == pytest.approx(0.975, abs=0.002)
+    refused = ampscope("capture", "bench.toml", "--signal", "a440", "--level", "3dBu", "-y")
+    assert refused.code == 5
+    assert "peaks at 3.0 dBu, above the rig's ceiling of 2 dBu" in refused.complaint
+
+
 def test_a_file_rig_has_no_interface_to_calibrate(ampscope):
     Path("pair.toml").write_text(
         'name = "p"\nmaximum_send_dbfs = 0\n[interface]\ndriver = "file"\n'

@@ -3,15 +3,42 @@
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 from profiler import wav
+from profiler.cli import command
 from profiler.definitions import shipped_folder
 from profiler.export import nam
 from profiler.model.wavenet import ARCHITECTURES, WaveNet, initial_weights
 
 RATE = 48_000
+
+
+def every_command(group=command, names=()):
+    """The words that call each command, and the command; what is added is tested too."""
+    for name in group.list_commands(None):
+        found = group.get_command(None, name)
+        if isinstance(found, click.Group):
+            yield from every_command(found, (*names, name))
+        else:
+            yield (*names, name), found
+
+
+def arguments_of(found):
+    return [param for param in found.params if isinstance(param, click.Argument)]
+
+
+COMMANDS = dict(every_command())
+CALLED = pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+ON_A_RIG = [names for names, found in COMMANDS.items() if "RIG" in str(found.params[0].metavar)]
+ON_A_RIG += [("rig", "show")]
+ON_FILES = [
+    names
+    for names, found in COMMANDS.items()
+    if any(isinstance(argument.type, click.Path) for argument in arguments_of(found))
+]
 
 
 @pytest.fixture
@@ -36,10 +63,65 @@ def rig_file(tmp_path, **changes):
     return path
 
 
-def test_an_unknown_rig_is_refused_and_the_known_ones_are_listed(ampscope):
-    outcome = ampscope("capture", "twed")
-    assert outcome.code == 1
+@CALLED
+def test_every_command_and_each_of_its_options_says_what_it_is_for(names, ampscope):
+    outcome = ampscope(*names, "--help")
+    assert outcome.code == 0
+    assert "Usage: " in outcome.out
+    assert COMMANDS[names].help
+    unsaid = [
+        option.name
+        for option in COMMANDS[names].params
+        if isinstance(option, click.Option) and not option.help
+    ]
+    assert unsaid == []
+
+
+@CALLED
+def test_an_option_that_no_command_has_is_a_usage_error(names, ampscope):
+    outcome = ampscope(*names, "--nonsense")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--nonsense" in outcome.complaint
+
+
+@pytest.mark.parametrize(
+    "names",
+    [names for names, found in COMMANDS.items() if any(a.required for a in arguments_of(found))],
+    ids=" ".join,
+)
+def test_a_command_without_its_argument_is_a_usage_error(names, ampscope):
+    outcome = ampscope(*names)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "Missing argument" in outcome.complaint
+
+
+@pytest.mark.parametrize("names", ON_A_RIG, ids=" ".join)
+def test_every_command_refuses_a_rig_that_is_not_there(names, ampscope):
+    outcome = ampscope(*names, "twed")
+    assert (outcome.code, outcome.out) == (1, "")
     assert "no rig is named 'twed': there are tweed" in outcome.complaint
+    outcome = ampscope(*names, "nowhere/twed.toml")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "nowhere/twed.toml: no such file" in outcome.complaint
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("names", ON_FILES, ids=" ".join)
+def test_every_command_names_a_file_that_is_not_there(names, ampscope):
+    paths = [f"nowhere/{argument.name}" for argument in arguments_of(COMMANDS[names])]
+    outcome = ampscope(*names, *paths, *(("-o", "c") if names == ("import",) else ()))
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "nowhere" in outcome.complaint
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("signal", "show"), ("signal", "make"), ("capture", "wire", "--signal")], ids=" ".join
+)
+def test_a_signal_that_is_not_there_is_refused_and_the_nearest_is_named(words, ampscope):
+    outcome = ampscope(*words, "standart")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "no signal is named 'standart': there are standard" in outcome.complaint
 
 
 def test_a_wrong_key_in_a_rig_file_is_named_with_its_file_and_meaning(ampscope, tmp_path):
@@ -130,11 +212,10 @@ def test_a_pair_that_does_not_belong_together_is_refused(ampscope, pair):
     assert not Path("c").exists()
 
 
-def test_a_missing_capture_is_named(ampscope):
-    for command in ("settle", "report", "train"):
-        outcome = ampscope(command, "nowhere/")
-        assert outcome.code == 1
-        assert "nowhere" in outcome.complaint
+def test_a_missing_capture_of_a_command_that_also_takes_a_rig_is_named(ampscope):
+    outcome = ampscope("settle", "nowhere/")
+    assert outcome.code == 1
+    assert "nowhere" in outcome.complaint
 
 
 def test_an_unknown_command_is_a_usage_error(ampscope):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from profiler.cli import warmup
 from profiler.definitions import shipped_folder
 from profiler.rig.interface import Block
 
@@ -83,3 +84,9 @@ def test_without_a_terminal_a_real_rig_makes_no_sound(ampscope, tmp_path):
     outcome = ampscope("warmup", path)
     assert outcome.code == 5
     assert "-y confirms in advance" in outcome.complaint
+
+
+def test_bars_stand_from_the_least_to_the_greatest_and_noise_looks_small():
+    assert warmup._blocks([-20.0, -19.5, -19.0], 0.1) == "▁▅█"
+    assert warmup._blocks([-20.0, -20.001, -20.002], 0.1) == "▅▄▄"
+    assert warmup._blocks([-20.0], 0.1) == "▅"

@@ -1,4 +1,5 @@
 import functools
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ from scipy import signal
 from profiler.errors import DefinitionError
 from profiler.rig.connect import connect
 from profiler.rig.faults import CLIPPED_SAMPLES, KINDS, Fault, inject, weakest
-from profiler.rig.injection import OF_A_FINISHED_FILE, PLACES
+from profiler.rig.injection import OF_A_FINISHED_FILE, PLACES, pass_through
 from profiler.rig.rig import Rig, load_rig
+from profiler.rig.scene import Scene, Tap
 from profiler.stimulus.marker import code
 from profiler.stimulus.plan import SignalDefinition
 from profiler.stimulus.synthesis import render
@@ -188,6 +190,27 @@ def test_a_fault_may_end(name):
     first, last = RATE, RATE * 7 // 4
     assert _is_changed(out[first:last], clean[first:last])[0]
     np.testing.assert_array_equal(out[last:], clean[last:])
+
+
+@pytest.mark.parametrize(("name", "variant"), IN_A_STREAM)
+def test_how_a_stream_is_cut_changes_nothing(name, variant):
+    clean = _clean().astype(np.float64)[RATE // 2 : RATE * 2]
+    sent = _stimulus().astype(np.float64)[RATE // 2 : RATE * 2]
+
+    def through(cuts):
+        tap = Tap()
+        tap.write(sent)
+        scene = Scene(RATE, len(clean), sent=tap, floor_rms=1e-4, sounds_to=len(clean) - RATE // 4)
+        chunks = itertools.chain(np.split(clean, cuts), itertools.repeat(clean))
+        chunks = pass_through(chunks, (name,), {name: _fault(name, variant)}, scene)
+        taken, frames = [], 0
+        while frames < len(clean):
+            taken.append(next(chunks))
+            frames += len(taken[-1])
+        return np.concatenate(taken)[: len(clean)]
+
+    cuts = [1, 8, 300, 5000, 30_000, 36_001, 36_010, 60_000]
+    np.testing.assert_allclose(through(cuts), through([]), rtol=0, atol=1e-12)
 
 
 def test_a_mono_recording_is_the_return_alone():
@@ -393,6 +416,14 @@ def test_a_drifting_clock_resamples_without_an_error_that_is_heard(ppm, ratio):
     assert _db(np.max(np.abs(out - truth)[inside])) < -90.0
 
 
+def test_a_clock_that_begins_to_drift_goes_on_from_there():
+    n = np.arange(2 * RATE)
+    out = _through("clock-drift", np.sin(0.3 * n), strength=100.0, at_seconds=0.5)
+    since = np.maximum(n - RATE // 2, 0)
+    truth = np.sin(0.3 * (n - since + since / (1 + 1e-4)))
+    assert _db(np.max(np.abs(out - truth)[100:-100])) < -90.0
+
+
 @pytest.mark.parametrize("true_rate", [44_100, 50_000])
 def test_a_wrong_rate_is_another_pitch_and_length(true_rate):
     at = np.arange(2 * RATE)
@@ -435,17 +466,19 @@ def test_a_resampling_system_ends_the_band_and_makes_images():
     assert _db(_line(out[4800:-4800], 44_100.0 - 10_000.0, rate)) == pytest.approx(-60.0, abs=0.1)
 
 
-def test_automatic_gain_follows_the_past():
+@pytest.mark.parametrize("strength", [0.3, 2.0])
+def test_automatic_gain_follows_the_past(strength):
     quiet, loud = _tone(1000.0, 3.0, 1e-3), _tone(1000.0, 3.0, 0.5)
     probe = _tone(1000.0, 0.05, 0.1)
-    out = _through("enhancement", np.concatenate((quiet, probe, loud, probe)), strength=2.0)
-    before = _line(out[len(quiet) : len(quiet) + len(probe)], 1000.0)
-    after = _line(out[-len(probe) :], 1000.0)
-    # the probe itself lets the gain fall: a good part of the 2 dB are seen
-    assert 0.8 < _db(before / after) < 2.0
-    half = _through("enhancement", np.concatenate((quiet, probe, loud, probe)), strength=1.0)
-    assert _db(before / _line(half[len(quiet) : len(quiet) + len(probe)], 1000.0)) < 0.0
-    assert _line(out[: len(quiet)], 1000.0) == pytest.approx(1e-3)
+    recorded = np.concatenate((quiet, probe, loud, probe))
+    parts = [*np.cumsum([len(quiet), len(probe), len(loud)])]
+    before, probed, during, after = np.split(
+        _through("enhancement", recorded, strength=strength), parts
+    )
+    assert _line(before, 1000.0) == pytest.approx(1e-3, rel=1e-9)
+    assert _db(_line(during[-4800:], 1000.0) / 0.5) == pytest.approx(-strength, abs=1e-6)
+    # equal bursts: the first already lets the gain fall a little
+    assert 0.4 < _db(_line(probed, 1000.0) / _line(after, 1000.0)) / strength < 1.0
 
 
 def test_noise_suppression_makes_silence_exact():

@@ -82,7 +82,5 @@ class LevelCalibration(Record):
 
     @property
     def loop_gain_db(self) -> float | None:
-        """Of a cable from send to return, dB of peak re peak."""
-        if self.send is None or self.return_ is None:
-            return None
-        return self.send.dbu_at_full_scale - self.return_.dbu_at_full_scale
+        """Of a cable from send to return, as it was measured; two data sheets do not tell it."""
+        return None if self.return_ is None else self.return_.loop_gain_db

@@ -20,6 +20,7 @@ from profiler.capture.calibration.levels import (
     SendCalibration,
 )
 from profiler.capture.calibration.validity import return_conditions
+from profiler.capture.safety import ceiling_dbfs
 from profiler.errors import CaptureError, Clipping, Silent
 from profiler.rig.interface import Interface
 from profiler.rig.rig import Rig
@@ -82,8 +83,9 @@ def measure_return(
         steady = tone.steady_tone(plan, recorded[:, 0])
         return steady, tone.level_dbfs(steady, tone.FREQUENCY, plan.sample_rate)
 
+    ceiling = ceiling_dbfs(rig, send.dbu_at_full_scale)
     readings: list[tuple[float, float]] = []
-    for level_dbfs in tone.levels(rig, loudest_dbfs):
+    for level_dbfs in tone.levels(ceiling, loudest_dbfs):
         steady, read_dbfs = returned(level_dbfs)
         _refuse_silence(read_dbfs, level_dbfs)
         _refuse_clipping(steady, level_dbfs, readings)
@@ -95,7 +97,7 @@ def measure_return(
         quiet="the loop is noisy: raise the input gain, or check the cable",
     )
     highest_dbfs, clip_dbfs = readings[-1][1], None
-    for level_dbfs in _climb(readings[-1][0], rig.maximum_send_dbfs):
+    for level_dbfs in _climb(readings[-1][0], ceiling):
         steady, read_dbfs = returned(level_dbfs)
         if flat_topped(steady) or read_dbfs < level_dbfs + gain_db - BENT_DB:
             clip_dbfs = peak_dbfs(steady)

@@ -38,7 +38,8 @@ def measure_send(
     read : callable
         Asked after each tone what the meter showed while it sounded.
     loudest_dbfs : float
-        Peak of the loudest of the three tones; never above the rig's ceiling.
+        Peak of the loudest of the three tones; never above the rig's ceiling in dBFS. That in dBu
+        cannot be held before this is known.
     seconds : float
         Of each tone, its ramps of 0.5 s included.
     on_tone : callable, optional
@@ -52,7 +53,7 @@ def measure_send(
         The meter was said to read dBFS.
     """
     readings: list[tuple[float, float]] = []
-    for level_dbfs in tone.levels(rig, loudest_dbfs):
+    for level_dbfs in tone.levels(rig.maximum_send_dbfs, loudest_dbfs):
         reading = None
         while reading is None:
             if on_tone is not None:

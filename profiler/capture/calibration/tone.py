@@ -30,9 +30,9 @@ GAP_RATIO = 0.3  # of silence before and after a tone, re its length: an amp mus
 LONGEST_ROUND_TRIP_SECONDS = 0.3  # a steady part is looked for only where it must have arrived
 
 
-def levels(rig: Rig, loudest_dbfs: float = LOUDEST_DBFS) -> tuple[float, ...]:
+def levels(ceiling_dbfs: float, loudest_dbfs: float = LOUDEST_DBFS) -> tuple[float, ...]:
     """Three peaks in dBFS, quiet first: -40, -20 and -12, or lower where the ceiling is."""
-    loudest = min(loudest_dbfs, rig.maximum_send_dbfs)
+    loudest = min(loudest_dbfs, ceiling_dbfs)
     return tuple(loudest + step for step in STEPS_DB)
 
 

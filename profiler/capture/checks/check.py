@@ -6,14 +6,24 @@ the first line is what to mend.
 
 from collections.abc import Collection, Iterable
 
-from profiler.capture.checks import clock, identity, integrity
+from profiler.capture.checks import (
+    clock,
+    effects,
+    hygiene,
+    identity,
+    integrity,
+    interface,
+    levels,
+    noise,
+    repeatability,
+)
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import ORDER, SEVERITIES, Finding, Findings, explains
 from profiler.errors import CaptureError
 from profiler.rig.faults import FaultName
 
 # Each has `findings(evidence)`; which comes first does not matter.
-DETECTORS = (integrity, clock, identity)
+DETECTORS = (hygiene, integrity, clock, identity, interface, levels, noise, repeatability, effects)
 
 
 def check(evidence: Evidence, accepted: Collection[FaultName] = ()) -> Findings:
@@ -46,11 +56,18 @@ def check(evidence: Evidence, accepted: Collection[FaultName] = ()) -> Findings:
 def judged(found: Iterable[Finding], accepted: Collection[FaultName] = ()) -> Findings:
     """Findings in order, without those that an earlier cause explains."""
     found = sorted(found, key=_rank)
-    causes = [f for f in found if not any(explains(other, f) for other in found)]
+    causes = [f for f in found if not any(_explained(f, other) for other in found)]
     return Findings(
         passed=not any(f.severity == "stop" and f.name not in accepted for f in causes),
         findings=tuple(causes),
     )
+
+
+def _explained(finding, other):
+    """Whether another finding explains this one; of two that explain each other, the earlier."""
+    if explains(finding, other) and _rank(finding) <= _rank(other):
+        return False
+    return explains(other, finding)
 
 
 def _rank(finding):

@@ -40,6 +40,7 @@ class Evidence:
     stream: StreamReport | None = None
     calibrated_delay_samples: float | None = None
     fingerprint: Fingerprint | None = None  # of the interface, from a loop take before
+    repairs: tuple[str, ...] = ()  # that importing made to the files
 
     @classmethod
     def of(cls, folder: CaptureFolder) -> Self:
@@ -68,6 +69,7 @@ class Evidence:
             stream=record.stream,
             calibrated_delay_samples=stored_delay(rig, record.stream),
             fingerprint=stored_fingerprint(rig),
+            repairs=record.repairs,
         )
 
     @property

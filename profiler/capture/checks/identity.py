@@ -17,11 +17,19 @@ from profiler.capture.checks.findings import Finding, refused
 from profiler.capture.diagnosis import CHECK_WIRING
 from profiler.units import amplitude_to_db, power_to_db
 
-LEAST_LEVEL_DB = -60.0  # re the send; crosstalk lies below
-STANDBY_DB = -40.0  # under what the device gives elsewhere, or re the send all along
+LEAST_LEVEL_DB = -65.0  # re the send; crosstalk lies below
+STANDBY_DB = -40.0  # re the send all along: a device on standby
+MUTE_DB = -30.0  # re the usual gain of the take; a driven amp's spans 14 dB either way
+OVER_NOISE_DB = 10.0  # that a block is expected above the noise, to be missed
 STANDBY_SECONDS = 0.25  # of programme that a muted device leaves out
 BLOCK_SECONDS = 0.05
+STEADY_KINDS = (
+    *("marker", "guitar", "noise", "multisine", "file"),
+    *("probe", "reference", "staircase", "sine"),
+)
 LOUD_DB = -30.0  # re the loudest block of its kind: softer ones are not asked
+
+TELLING_HZ = 10_000.0  # up to here a device's level is told
 
 WIRE_ESR = 1e-4
 WIRE_BAND_HZ = (1000.0, 15_000.0)  # above what couplings do to the phase
@@ -34,7 +42,7 @@ OVER_FLOOR_DB = 14.0  # by which a copy stands out of what else is there
 RISE_DB = 6.0  # of the level while silence plays
 RING_OUT_SECONDS = 0.3
 LOUDEST_SILENCE_DB = -6.0  # re the programme
-AUDIBLE_DBFS = -80.0  # peak
+HOWL_DBFS = -40.0  # RMS in silence: what grows by itself has come to that by the end
 
 
 def findings(evidence: Evidence) -> Iterator[Finding]:
@@ -57,40 +65,43 @@ def wrong_stimulus(evidence: Evidence) -> Iterator[Finding]:
 
 def feedback(evidence: Evidence) -> Iterator[Finding]:
     """The return feeds the send: a tone that grows by itself, while silence plays too."""
-    programme_db = _loudest_db(evidence)
-    for first, levels_db in _silences(evidence):
-        rise = levels_db[-1] - np.min(levels_db)
-        grows = rise > RISE_DB and np.all(np.diff(levels_db)[np.argmin(levels_db) :] > -1.0)
-        stays = np.min(levels_db) > programme_db + LOUDEST_SILENCE_DB
-        if (grows or stays) and np.max(levels_db) > AUDIBLE_DBFS:
+    silences = list(_silences(evidence))
+    if not silences or silences[-1][1][-1] < HOWL_DBFS:
+        return
+    stays = _loudest_db(evidence) + LOUDEST_SILENCE_DB
+    for first, levels_db in silences:
+        quietest = int(np.argmin(levels_db))
+        grows = levels_db[-1] - levels_db[quietest] > RISE_DB
+        grows &= bool(np.all(np.diff(levels_db[quietest:]) > 0.0)) and evidence.lag is not None
+        if grows or levels_db[quietest] > stays:
+            at = first / evidence.sample_rate
             yield Finding(
                 name="feedback",
                 severity="stop",
                 measured=float(np.max(levels_db)),
-                limit=None,
+                limit=HOWL_DBFS,
                 unit="dBFS",
-                at_seconds=first / evidence.sample_rate,
-                cause=f"while silence plays the return {_grown(grows, rise, levels_db[-1])}: it "
-                "feeds the send",
+                at_seconds=at,
+                cause=f"while silence plays at {at:.1f} s the return "
+                + ("grows by itself" if grows else f"howls at {levels_db[quietest]:.0f} dBFS")
+                + ": it feeds the send",
                 action="turn the monitors down, switch monitoring of the return off, and take it "
                 "again",
             )
             return
 
 
-def _grown(grows, rise, level_db):
-    return f"grows by {rise:.0f} dB" if grows else f"stays at {level_db:.0f} dBFS"
-
-
 def standby(evidence: Evidence) -> Iterator[Finding]:
     """The device is muted, all along or for a part of the take."""
     action = "check standby, master volume and mute, and take it again"
+    level_db = _level_re_send_db(evidence)
+    if level_db is not None and level_db < LEAST_LEVEL_DB:
+        return
     for refusal in evidence.refusals:
         if refusal.fault == "standby":
             yield refused(refusal, "standby")
             return
-    level_db = _level_re_send_db(evidence)
-    if level_db is not None and LEAST_LEVEL_DB <= level_db < STANDBY_DB:
+    if level_db is not None and level_db < STANDBY_DB:
         yield Finding(
             name="standby",
             severity="stop",
@@ -108,7 +119,7 @@ def standby(evidence: Evidence) -> Iterator[Finding]:
             name="standby",
             severity="stop",
             measured=drop_db,
-            limit=STANDBY_DB,
+            limit=MUTE_DB,
             unit="dB",
             at_seconds=at,
             cause=f"from {at:.1f} s the return is {-drop_db:.0f} dB softer than the rest of the "
@@ -196,8 +207,8 @@ def _silences(evidence):
     block, margin = round(BLOCK_SECONDS * rate), round(RING_OUT_SECONDS * rate)
     lag = evidence.lag or 0
     for placed in evidence.plan.of_kind("silence"):
-        after = margin if placed.start else 0
-        heard = evidence.response[placed.start + lag + after : placed.stop + lag]
+        after = lag + margin if placed.start else 0
+        heard = evidence.response[placed.start + after : placed.stop]  # whatever comes early
         count = len(heard) // block
         if count >= 3:
             power = np.mean(np.square(heard[: count * block]).reshape(count, block), axis=1)
@@ -212,16 +223,13 @@ def _loudest_db(evidence):
 
 
 def _level_re_send_db(evidence):
-    """Of the loudest marker, its noise taken off; None where no marker is heard."""
-    if evidence.lag is None:
+    """Of the part of the response that follows the markers; None where none is heard."""
+    if evidence.lag is None or not any(evidence.plan.of_kind("marker")):
         return None
-    levels = []
-    for placed in evidence.plan.of_kind("marker"):
-        sent = evidence.stimulus[placed.slice]
-        heard = delays.piece(evidence.response, placed.start + evidence.lag, len(sent))
-        gain = np.dot(heard, heard) - len(sent) * _noise_power(evidence)
-        levels.append(gain / np.dot(sent, sent))
-    return float(power_to_db(max(max(levels), 1e-20))) if levels else None
+    transfer, _ = _transfer(evidence)
+    inside = (transfer.frequencies > delays.BAND_HZ[0]) & (transfer.frequencies < TELLING_HZ)
+    power = np.abs(transfer.response) ** 2 - transfer.variance
+    return float(power_to_db(max(np.mean(power[inside]), 1e-20)))
 
 
 def _noise_power(evidence):
@@ -233,10 +241,10 @@ def _noise_power(evidence):
 
 
 def _mute_parts(evidence):
-    """Where the device falls silent for a while, and by how many dB, in order of time.
+    """Where the device falls silent for a while, and its gain there re the usual, in dB.
 
-    Each block of programme is compared with the softest that a block as loud came back: a device
-    compresses, so soft blocks have more gain, not less.
+    Each block that sounds is compared with the usual block of the take. What cannot be told from
+    the noise is mute if the usual gain would lift it out of the noise.
     """
     if evidence.lag is None:
         return
@@ -245,29 +253,31 @@ def _mute_parts(evidence):
     sent = np.sum(np.square(evidence.stimulus[: count * block]).reshape(count, block), axis=1)
     heard = delays.piece(evidence.response, evidence.lag, count * block).reshape(count, block)
     heard = np.sum(np.square(heard), axis=1)
-    gains_db = power_to_db((heard + 1e-20) / (sent + 1e-20))
     asked = np.zeros(count, dtype=bool)
-    for placed in evidence.plan.of_kind("marker", "guitar", "noise", "multisine", "probe"):
+    for placed in evidence.plan.of_kind(*STEADY_KINDS):
         first, last = -(-placed.start // block), placed.stop // block
         loudest = np.max(sent[first:last], initial=0.0)
         asked[first:last] = sent[first:last] > 10 ** (LOUD_DB / 10) * loudest
-    if not np.any(asked):
-        return
-    usual = np.percentile(gains_db[asked], 90.0)
-    mute = np.flatnonzero(asked & (gains_db < usual + STANDBY_DB))
-    least = round(STANDBY_SECONDS / BLOCK_SECONDS)
+    noise = block * _noise_power(evidence)
+    gains = np.maximum(heard - 2.0 * noise, 0.0) / (sent + 1e-20)
+    usual = np.median(gains[asked]) if np.any(asked) else 0.0
+    asked &= usual * sent > 10 ** (OVER_NOISE_DB / 10) * noise
     asked_blocks = np.flatnonzero(asked)
-    order = np.searchsorted(asked_blocks, mute)
-    for run in np.split(mute, np.flatnonzero(np.diff(order) > 1) + 1):
-        if len(run) >= least:
-            yield int(run[0]) * block, float(np.median(gains_db[run]) - usual)
+    mute = np.flatnonzero(gains[asked] < 10 ** (MUTE_DB / 10) * usual)
+    for run in np.split(mute, np.flatnonzero(np.diff(mute) > 1) + 1):
+        if len(run) >= round(STANDBY_SECONDS / BLOCK_SECONDS):
+            blocks = asked_blocks[run]
+            gain = np.median(heard[blocks] / sent[blocks]) / usual
+            yield int(blocks[0]) * block, float(power_to_db(gain))
 
 
 def _transfer(evidence):
     """H of the take by its markers, at its whole delay."""
     rate = evidence.sample_rate
     stretches = [
-        delays.marker_stretch(evidence.stimulus, evidence.response, placed, rate, evidence.lag)
+        delays.programme_stretch(
+            evidence.stimulus, evidence.response, placed.start, placed.stop, rate, evidence.lag
+        )
         for placed in evidence.plan.of_kind("marker")
     ]
     return delays.transfer_of(stretches, rate), stretches
@@ -285,7 +295,8 @@ def _wire_esr(evidence):
     cross = sum(stretch.cross for stretch in stretches)[band]
     response_power = sum(stretch.response_power for stretch in stretches)[band]
     frames = delays.frames_of(rate)
-    noise = _noise_power(evidence) * frames * 2 * len(stretches)
+    windows = 3 * len(stretches)  # half overlapped in each marker
+    noise = _noise_power(evidence) * 0.375 * frames * windows  # of a Hann window's power
     if np.mean(response_power) < LEAST_SNR * noise:
         return None
     found = delays.phase_delay(transfer, rate).samples - transfer.lag

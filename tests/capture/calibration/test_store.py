@@ -139,7 +139,7 @@ def test_the_levels_of_a_rig_are_what_is_known_of_them():
     assert stored_levels(rig).loop_gain_db is None
     store_send(rig, nominal_send(rig, Level(16.0, "dBu")))
     assert stored_levels(rig).input_level_dbu == 16.0
-    assert stored_levels(rig).loop_gain_db == 12.0
+    assert stored_levels(rig).loop_gain_db is None  # two data sheets are each a decibel off
 
 
 def test_a_pair_of_files_has_no_interface_and_knows_nothing():
