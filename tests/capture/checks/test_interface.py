@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from profiler.capture import loop
 from profiler.capture.checks.evidence import Evidence
@@ -220,6 +221,13 @@ def test_a_loopback_channel_has_a_volume_of_its_own():
         known = loop.fingerprint_of(rig, measures, loopback_gain_db=gain_db)
         take = Evidence(check, sent, np.tanh(sent), loopback=changed, fingerprint=known)
         assert names_of(take) == expected
+
+
+@pytest.mark.parametrize("edge_hz", [8_000.0, 15_000.0])
+def test_a_gentle_slope_is_a_cable_and_no_cliff(edge_hz):
+    slope = scipy.signal.butter(2, edge_hz, fs=RATE, output="sos")
+    rounded = scipy.signal.sosfilt(slope, recorded("loop"))
+    assert names_of(evidence_of("loop", rounded)) == []
 
 
 def test_a_limiter_is_found_beside_a_gate():
