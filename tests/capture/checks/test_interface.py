@@ -46,6 +46,7 @@ OF_THE_DEVICE = (
     ("dc-step", None, None),
     ("dc-offset", None, None),
     ("speaker-simulation", None, None),
+    ("speaker-simulation", None, 96.0),
     ("direct-monitoring", None, None),
     ("polarity-inverted", None, None),
 )
