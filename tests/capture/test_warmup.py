@@ -159,6 +159,15 @@ def test_a_knob_that_is_turned_is_said_and_counted_anew(step_db, tau):
     assert known.stable_after_seconds is None or abs(known.level_db.expected) < LEVEL_LIMIT_DB
 
 
+def test_after_a_step_nothing_is_promised_by_the_bursts_before_it():
+    seconds, levels = noisy(lambda at: np.full(len(at), -20.0), noise=0.001, limit=250.0)
+    levels[seconds >= 200.0] -= 0.8
+    bursts = bursts_of(seconds, levels, noise=0.001)
+    assert [assess(bursts[:n]).level_db is None for n in (23, 24, 25)] == [True, True, False]
+    assert assess(bursts[:24]).sentence.endswith("at least 5 bursts are needed")
+    assert abs(assess(bursts).level_db.expected) < 0.02
+
+
 @pytest.mark.parametrize("tau", [30.0, 100.0, 600.0])
 def test_an_amp_that_only_warms_up_is_not_accused_of_a_step(tau):
     for seed in range(10):
