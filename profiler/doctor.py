@@ -7,6 +7,7 @@ one opening to the next, and whether samples are lost while every core of the ma
 """
 
 import contextlib
+import dataclasses
 import os
 import platform
 import shutil
@@ -23,6 +24,8 @@ from pydantic import Field
 import profiler
 from profiler.capture import loop
 from profiler.capture.alignment import align
+from profiler.capture.calibration import send_dbu_at_full_scale
+from profiler.capture.calibration.simulated import looped
 from profiler.capture.checks import interface as interface_checks
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
@@ -92,12 +95,12 @@ class DoctorReport(Record):
     loop: LoopReport | None
 
 
-def report(machine: MachineReport, looped: LoopReport | None = None) -> DoctorReport:
+def report(machine: MachineReport, proven: LoopReport | None = None) -> DoctorReport:
     """Passed is what has no failed item and no finding that stops."""
-    items = [*machine.items, *(looped.items if looped else ())]
-    stops = [f for f in (looped.findings if looped else ()) if f.severity == "stop"]
+    items = [*machine.items, *(proven.items if proven else ())]
+    stops = [f for f in (proven.findings if proven else ()) if f.severity == "stop"]
     passed = not stops and not any(item.status == "fail" for item in items)
-    return DoctorReport(passed=passed, machine=machine, loop=looped)
+    return DoctorReport(passed=passed, machine=machine, loop=proven)
 
 
 def examine_machine(
@@ -123,16 +126,27 @@ def examine_machine(
     return MachineReport(items=tuple(items), training=training)
 
 
+def cabled(rig: Rig) -> Rig:
+    """The rig with a cable in place of its device; of real hardware the cable is the user's work.
+
+    What protects an amp and its speaker (seconds at power, tones, low frequencies) has no meaning
+    for a cable; the ceilings of the level stay, as a cable may be forgotten.
+    """
+    limits = dict.fromkeys(("maximum_full_power_seconds", "maximum_tone_duty", "lowest_sweep_hz"))
+    return looped(rig).model_copy(update=limits)
+
+
 def loop_plan(rig: Rig) -> SignalPlan:
-    """The signal `loop` at the rig's rate, as loud as its ceiling allows."""
+    """The signal `loop` at the rig's rate, as loud as its ceilings allow."""
     return _under_ceiling(rig, "loop")
 
 
 def announce_loop(rig: Rig) -> Announcement:
     """What `examine_loop` will play, for a person to confirm: all of it as one."""
-    announcement = announce(rig, loop_plan(rig))
-    seconds = loop_plan(rig).seconds + LATENCY_TAKES * _under_ceiling(rig, "latency").seconds
-    return Announcement(**{**vars(announcement), "seconds": seconds})
+    plan = loop_plan(rig)
+    seconds = plan.seconds + LATENCY_TAKES * _under_ceiling(rig, "latency").seconds
+    announcement = announce(rig, plan, send_dbu_at_full_scale(rig))
+    return dataclasses.replace(announcement, seconds=seconds)
 
 
 def examine_loop(
@@ -143,7 +157,7 @@ def examine_loop(
     Parameters
     ----------
     rig : Rig
-        Whose interface it is; of a simulated one, `loop.looped(rig)`.
+        Whose interface it is, `cabled`.
     interface : Interface
         Open; it is opened once more for every take.
     on_progress : callable, optional
@@ -158,7 +172,7 @@ def examine_loop(
         As in `Interface.play_record`.
     """
     plan = loop_plan(rig)
-    announce(rig, plan)
+    announce_loop(rig)
     tell = on_progress or (lambda fraction, detail: None)
     total = plan.seconds + LATENCY_TAKES * _under_ceiling(rig, "latency").seconds
 
@@ -278,7 +292,11 @@ def _polarity(fingerprint):
 
 def _under_ceiling(rig, name):
     plan = load_signal(name).plan(rig.interface.sample_rate)
-    over = plan.peak_dbfs - rig.maximum_send_dbfs
+    ceilings = [rig.maximum_send_dbfs]
+    full_scale_dbu = send_dbu_at_full_scale(rig)
+    if rig.maximum_send_dbu is not None and full_scale_dbu is not None:
+        ceilings.append(rig.maximum_send_dbu - full_scale_dbu)
+    over = plan.peak_dbfs - min(ceilings)
     return plan.model_copy(update={"gain_db": -over}) if over > 0.0 else plan
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from profiler import doctor
 from profiler.capture import loop
-from profiler.errors import NotAligned
+from profiler.capture.calibration import nominal_send, store_send
+from profiler.errors import NotAligned, SafetyStop
 from profiler.model import rate
 from profiler.rig import portaudio
 from profiler.rig.connect import connect
@@ -18,6 +19,7 @@ from profiler.rig.interface import Block
 from profiler.rig.rig import PortAudioInterface, load_rig
 from profiler.rig.simulated import Simulated
 from profiler.stimulus.plan import load_signal
+from profiler.units import Level
 
 LOOP_FAULTS = (
     ("send-saturates", None, "warn"),
@@ -218,10 +220,32 @@ def test_all_that_will_sound_is_announced():
 
 
 def test_the_amp_of_a_simulated_rig_is_bypassed_by_the_cable():
-    assert loop.looped(load_rig("tweed")).chain.circuit == "wire"
+    assert doctor.cabled(load_rig("tweed")).chain.circuit == "wire"
     hardware = PortAudioInterface(driver="portaudio", device="x")
     rig = load_rig("tweed").model_copy(update={"interface": hardware})
-    assert loop.looped(rig) == rig
+    assert doctor.cabled(rig) == rig
+
+
+def test_a_cable_has_no_speaker_to_protect_but_keeps_its_ceiling():
+    protected = wire(ceiling_dbfs=-6.0).model_copy(
+        update={
+            "lowest_sweep_hz": 80.0,
+            "maximum_full_power_seconds": 0.1,
+            "maximum_tone_duty": 0.01,
+        }
+    )
+    with pytest.raises(SafetyStop):
+        doctor.announce_loop(protected)
+    assert doctor.announce_loop(doctor.cabled(protected)).peak_dbfs == pytest.approx(-6.0)
+
+
+def test_a_ceiling_in_volts_holds_for_the_loop():
+    rig = wire().model_copy(update={"maximum_send_dbu": 4.0})
+    with pytest.raises(SafetyStop, match="not calibrated"):
+        doctor.announce_loop(rig)
+    store_send(rig, nominal_send(rig, Level(10.0, "dBu")))
+    assert doctor.announce_loop(rig).peak_dbfs == pytest.approx(-6.0)
+    assert doctor.loop_plan(rig).peak_dbfs == pytest.approx(-6.0)
 
 
 class Unsteady(Simulated):

@@ -32,7 +32,7 @@ from profiler.capture.alignment import align
 from profiler.capture.calibration import conditions
 from profiler.definitions import Record, user_data_folder
 from profiler.errors import CaptureError, DefinitionError
-from profiler.rig.rig import Chain, Rig
+from profiler.rig.rig import Rig
 from profiler.stimulus.plan import (
     PROBE_GAP_SECONDS,
     Burst,
@@ -42,6 +42,7 @@ from profiler.stimulus.plan import (
     SignalPlan,
     Sine,
     Staircase,
+    Sweep,
 )
 from profiler.stimulus.tones import burst_edges
 from profiler.units import amplitude_to_db, db_to_amplitude, rms_dbfs
@@ -170,8 +171,10 @@ class LoopTake:
         low, high = MIDDLE_HZ
         placed = [
             p
-            for p in self.plan.of_kind("sweep")
-            if p.segment.start_hz <= low / 2 and p.segment.stop_hz >= 2 * high
+            for p in self.plan.placed()
+            if isinstance(p.segment, Sweep)
+            and p.segment.start_hz <= low / 2
+            and p.segment.stop_hz >= 2 * high
         ]
         return tuple(self._swept(p) for p in sorted(placed, key=lambda p: p.segment.level_dbfs))
 
@@ -434,13 +437,6 @@ def word_bits(recorded: np.ndarray) -> int | None:
         if all(np.array_equal(x, step * np.round(x / step)) for x in (recorded[::997], recorded)):
             return bits
     return None
-
-
-def looped(rig: Rig) -> Rig:
-    """The rig with a cable where its device was; of real hardware that is the user's work."""
-    if rig.interface.driver != "simulated":
-        return rig
-    return rig.model_copy(update={"chain": Chain(circuit="wire", gear_type="studio")})
 
 
 def fingerprint_of(

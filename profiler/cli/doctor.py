@@ -43,16 +43,17 @@ def prove(rig, *, yes, no_input):
     """Confirm the sound, play the loop, and keep the fingerprint of an interface without fault."""
     from profiler import doctor
     from profiler.capture import loop
-    from profiler.rig.connect import connect
+    from profiler.cli.capture import connected
 
-    rig = loop.looped(rig)
+    rig = doctor.cabled(rig)
     console.talk("expected: a cable from the send straight to the return, no amp between")
-    console.confirm_sound(doctor.announce_loop(rig), yes=yes, no_input=no_input)
+    announcement = doctor.announce_loop(rig)
+    interface = connected(rig, doctor.loop_plan(rig), announcement, yes=yes, no_input=no_input)
     with console.StageProgress() as progress:
         progress.started("loop")
         looped = doctor.examine_loop(
             rig,
-            connect(rig),
+            interface,
             on_progress=lambda fraction, detail: progress.progress("loop", fraction, detail),
         )
         progress.finished("loop", f"{looped.fingerprint.delay_samples:.3f} samples round trip")

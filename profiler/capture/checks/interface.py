@@ -277,7 +277,7 @@ def _bends_slowly(take):
     name = min(memories, key=lambda key: memories[key].left)
     best = memories[name]
     if (
-        best.coefficient >= 0.0
+        best.coefficient >= 0.0  # a gate's, which is looked for elsewhere
         or best.left > others
         or fits.unexplained - best.left < LEAST_EVIDENCE
         or best.explained < LEAST_EXPLAINED

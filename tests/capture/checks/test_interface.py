@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from profiler.capture import loop
 from profiler.capture.checks.evidence import Evidence
@@ -45,6 +46,7 @@ OF_THE_DEVICE = (
     ("dc-step", None, None),
     ("dc-offset", None, None),
     ("speaker-simulation", None, None),
+    ("speaker-simulation", None, 96.0),
     ("direct-monitoring", None, None),
     ("polarity-inverted", None, None),
 )
@@ -220,6 +222,26 @@ def test_a_loopback_channel_has_a_volume_of_its_own():
         known = loop.fingerprint_of(rig, measures, loopback_gain_db=gain_db)
         take = Evidence(check, sent, np.tanh(sent), loopback=changed, fingerprint=known)
         assert names_of(take) == expected
+
+
+@pytest.mark.parametrize("edge_hz", [8_000.0, 15_000.0])
+def test_a_gentle_slope_is_a_cable_and_no_cliff(edge_hz):
+    slope = scipy.signal.butter(2, edge_hz, fs=RATE, output="sos")
+    rounded = scipy.signal.sosfilt(slope, recorded("loop"))
+    assert names_of(evidence_of("loop", rounded)) == []
+
+
+def test_a_limiter_is_found_beside_a_gate():
+    plan, stimulus = played("loop")
+    both = {"noise-gate": Fault(), "interface-limiter": Fault()}
+    response = inject(plan, stimulus, recorded("loop"), both)
+    assert names_of(evidence_of("loop", response)) == ["interface-limiter"]
+
+
+def test_what_expands_is_no_limiter():
+    clean, limited = recorded("loop"), faulty("loop", "interface-limiter", strength=1.0)
+    expanded = np.divide(clean**2, limited, out=clean.copy(), where=np.abs(limited) > 1e-9)
+    assert names_of(evidence_of("loop", expanded)) == []
 
 
 def test_a_return_that_dies_is_laid_to_nobody_here():
