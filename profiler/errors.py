@@ -10,7 +10,7 @@ ProfilerError
 │   ├── NotAligned     no single delay explains the recording
 │   ├── NotSettled     the amp was still drifting when the burst ended
 │   └── CheckFailed    a check of the take found what spoils it
-├── SafetyStop         the sound could hurt an amp or ears, so none was made
+├── SafetyStop         the sound could hurt an amp or ears: it was not made, or faded out
 ├── TrainingError      the network cannot be trained on this material
 └── ExportError        a model file cannot be written, or cannot be read back
 
@@ -104,7 +104,7 @@ class CheckFailed(CaptureError):
 
 
 class SafetyStop(ProfilerError):
-    """The sound could hurt an amp or ears, so none was made."""
+    """The sound could hurt an amp or ears: it was not made, or faded out."""
 
     exit_code = 5
 

@@ -23,10 +23,11 @@ import numpy as np
 
 from profiler.analysis.analysis import Analysis, analyse
 from profiler.capture.alignment import AlignedCapture, load_aligned
-from profiler.capture.checks.verdict import Verdict, refuse_failed, verdict
+from profiler.capture.checks.verdict import Verdict, broken_places, refuse_failed, verdict
 from profiler.capture.folder import CaptureFolder
 from profiler.capture.importing import import_pair
 from profiler.capture.take import is_under_way, take
+from profiler.capture.watchdog import watched
 from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
 from profiler.model.training import TrainedModel, TrainingOptions, finished_model, train
@@ -248,6 +249,8 @@ def _captured(rig, plan, path, connect, listener, replace, passes):
         interface,
         replace=replace,
         passes=passes,
+        broken=broken_places,
+        watch=watched(rig),
         on_progress=lambda at: listener.progress(
             "capture",
             at.seconds / at.total_seconds,

@@ -26,6 +26,7 @@ from typing import Protocol
 import numpy as np
 
 from profiler.errors import SafetyStop
+from profiler.rig.rig import Rig
 from profiler.stimulus.plan import Placed
 from profiler.units import amplitude_to_db, power_to_db
 
@@ -266,6 +267,15 @@ class Watchdog:
     def _stop(self, seen, action):
         seconds = (self._begins + self._frame) / self._plan.sample_rate
         return SafetyStop(f"at {seconds:.2f} s {seen}: the sound was faded out; {action}")
+
+
+def watched(rig: Rig) -> type[Watchdog] | None:
+    """What watches the takes of a rig: a `Watchdog` where something sounds.
+
+    In software nothing can be hurt, and a fault that was put there on purpose shall reach the
+    checks.
+    """
+    return Watchdog if rig.interface.driver == "portaudio" else None
 
 
 def _level(power):

@@ -104,8 +104,10 @@ def _reference_facts(rechecked):
 
 def play(rig, plan, output, *, yes, no_input, passes=1):
     """Confirm the sound, play the plan, and return the folder of the capture."""
+    from profiler.capture.checks.verdict import broken_places
     from profiler.capture.safety import announce
     from profiler.capture.take import take, taken
+    from profiler.capture.watchdog import watched
 
     if (folder := taken(rig, plan, output)) is not None and not yes:
         console.talk(f"{output}: the take is there already and is looked at (-y takes it anew)")
@@ -120,6 +122,8 @@ def play(rig, plan, output, *, yes, no_input, passes=1):
             interface,
             replace=yes,
             passes=passes,
+            broken=broken_places,
+            watch=watched(rig),
             on_progress=lambda p: progress.progress(
                 "capture", p.seconds / p.total_seconds, take_detail(p)
             ),

@@ -10,6 +10,7 @@ from profiler.capture.checks.check import check
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Findings
 from profiler.capture.folder import CaptureFolder
+from profiler.capture.retake import places_of
 from profiler.errors import CheckFailed, DefinitionError
 from profiler.rig.faults import FaultName
 
@@ -69,6 +70,11 @@ def verdict(folder: CaptureFolder, accepted: Collection[FaultName] = ()) -> Verd
     )
     made.save(folder.findings_path)
     return made
+
+
+def broken_places(folder: CaptureFolder) -> list[float]:
+    """Where playing a finished take again would mend it, in seconds of the stimulus."""
+    return places_of(verdict(folder).findings)
 
 
 def refuse_failed(found: Verdict) -> None:
