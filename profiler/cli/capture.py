@@ -90,10 +90,18 @@ def show_capture(folder, accepted, as_json):
             ("delay", alignment_words(alignment)),
             ("polarity", polarity_words(alignment)),
             *((("average", average.words()),) if average else ()),
+            *_joined_facts(folder.record()),
             *_reference_facts(rechecked),
         )
     )
     show_findings(found)
+
+
+def _joined_facts(record):
+    if len(record.joins) > 1:
+        rate = record.plan.sample_rate
+        spans = (f"{part.start / rate:.2f}-{part.stop / rate:.2f} s" for part in record.joins)
+        yield "joined", f"of passes: {', '.join(spans)}; each is kept in passes/"
 
 
 def _reference_facts(rechecked):
