@@ -23,11 +23,15 @@ NORMALISED_DB = 0.001  # about full scale; a take's own peak is nowhere in parti
 MOST_AT_PEAK = 2  # samples of a normalised file: more, and it was cut off there
 SIXTEEN_BIT_STEPS = 2**15
 
-EDGE_HZ = (15_000.0, 19_200.0)  # where an encoder ends the treble; converters end it later
+# Where an encoder ends the treble; converters end it later, and an echo of a marker at 15 kHz.
+EDGE_HZ = (16_000.0, 19_200.0)
 EDGE_STEP_HZ = 100.0
 BELOW_HZ = (900.0, 450.0)  # the noise is compared from so far to so far below the edge
 ABOVE_HZ = (250.0, 1100.0)  # and above it
 EDGE_LIMIT_DB = 20.0
+# And what is left above it is less than any converter's noise, -126 dBFS RMS over 24 kHz: without
+# that, the echo of a marker, which ends at 15 kHz, would do.
+LEFT_DB_PER_HZ = -170.0
 WELCH_SECONDS = 0.02
 RINGING_SECONDS = 0.1  # at the beginning of a silence, not listened to
 SHORTEST_SECONDS = 0.2  # of what is left of it
@@ -132,7 +136,7 @@ def _drop(frequencies, power, edge):
     """How much less there is above an edge than below it, in dB."""
     below = power[(frequencies > edge - BELOW_HZ[0]) & (frequencies < edge - BELOW_HZ[1])]
     above = power[(frequencies > edge + ABOVE_HZ[0]) & (frequencies < edge + ABOVE_HZ[1])]
-    if not len(above) or not np.any(below):
+    if not len(above) or not np.any(below) or power_to_db(np.mean(above)) > LEFT_DB_PER_HZ:
         return 0.0
     return float(power_to_db(np.mean(below) / max(np.mean(above), np.finfo(float).tiny)))
 

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 import scipy.signal
 
 from profiler.capture.alignment import AlignedCapture
 from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
 from profiler.capture.hum import measure_hum
+from profiler.capture.impulse import magnitude_db, swept
 from profiler.capture.ladder import BURST_BAND_HZ, beside_tone, ladder_steps
 from profiler.capture.silences import silences
 from profiler.capture.time_effects import has_time_effect
@@ -39,6 +41,13 @@ TONE_END_SECONDS = 0.005  # of a tone, not measured
 SIGMAS = 4.0  # by which a tone must be missed
 
 BURST_SECONDS = 0.02  # in which its power is taken
+REFLECTION_SECONDS = (0.002, 0.0205)
+REFLECTION_LIMIT_DB = -46.0  # re the direct sound
+REFLECTION_OVER_DB = 20.0  # of a line in the cepstrum over its surroundings
+REFLECTED_SECONDS = 0.03  # of the impulse response
+REFLECTED_HZ = (400.0, 8000.0)
+COLOUR_ORDER = 8  # of the polynomial that takes the device's own colour out
+
 ECHO_SECONDS = 0.4  # after which a silence is free of echoes
 BURST_LIMIT_DB = 10.0  # over what stands there at other times
 
@@ -57,6 +66,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
         yield from gate
     else:
         yield from room_noise(capture)
+        yield from reflection(capture)
 
 
 def hum(capture: AlignedCapture) -> Iterator[Finding]:
@@ -178,6 +188,46 @@ def room_noise(capture: AlignedCapture) -> Iterator[Finding]:
             f"{loudest.excess_db:.0f} dB over what is heard there at other times"
         ),
         action="keep the room quiet (doors, steps, voices, a rattling cabinet) and take it again",
+    )
+
+
+def reflection(capture: AlignedCapture) -> Iterator[Finding]:
+    """A wall or a floor that a microphone hears: the same sound again, 2 to 20 ms later.
+
+    It ripples the magnitude evenly over frequency, which the cepstrum shows as a line at its delay
+    (Bogert, Healy, Tukey, "The quefrency alanysis of time series for echoes", 1963).
+    """
+    impulses = swept(capture)
+    if impulses is None:
+        return
+    frequencies, level_db = magnitude_db(impulses, capture.sample_rate, REFLECTED_SECONDS)
+    heard = (frequencies >= REFLECTED_HZ[0]) & (frequencies <= REFLECTED_HZ[1])
+    ripple = level_db[heard] / float(amplitude_to_db(np.e))  # nepers: the reflection's strength
+    at = np.linspace(-1.0, 1.0, len(ripple))
+    ripple -= np.polyval(np.polyfit(at, ripple, COLOUR_ORDER), at)
+    window = np.hanning(len(ripple))
+    frames = 4 * len(ripple)
+    cepstrum = 2.0 / np.sum(window) * np.abs(scipy.fft.rfft(window * ripple, frames))
+    delays = np.arange(len(cepstrum)) / (frames * (frequencies[1] - frequencies[0]))
+    possible = (delays >= REFLECTION_SECONDS[0]) & (delays <= REFLECTION_SECONDS[1])
+    strongest = int(np.argmax(np.where(possible, cepstrum, 0.0)))
+    level = float(amplitude_to_db(cepstrum[strongest]))
+    usual = float(amplitude_to_db(np.median(cepstrum[possible])))
+    if level <= max(REFLECTION_LIMIT_DB, usual + REFLECTION_OVER_DB):
+        return
+    yield Finding(
+        name="room-noise",
+        severity="note",
+        measured=level,
+        limit=REFLECTION_LIMIT_DB,
+        unit="dB",
+        cause=(
+            f"{1e3 * delays[strongest]:.1f} ms after the sound comes a reflection at {level:.0f} dB"
+        ),
+        action=(
+            "move the microphone nearer to the speaker, or the cabinet away from wall and floor, "
+            "unless the room is meant to be in the model"
+        ),
     )
 
 

@@ -95,3 +95,16 @@ def test_an_effect_is_neither_a_gate_nor_a_burst(variant):
 def test_a_take_that_cannot_be_aligned_has_no_noise_of_its_own():
     broken = np.delete(response(0), slice(9 * RATE, 9 * RATE + 300))
     assert list(findings(evidence(np.pad(broken, (0, 300)), 0))) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_reflection_is_noted_and_measured(seed):
+    finding = only(findings(faulty(seed, "room-noise", variant="reflection", at_seconds=0.0)))
+    assert (finding.name, finding.severity) == ("room-noise", "note")
+    assert finding.measured == pytest.approx(-40.0, abs=0.5)
+    assert "ms after the sound comes a reflection" in finding.cause
+
+
+def test_a_cabinet_is_no_reflection():
+    for seed in (0, 1, 2):
+        assert list(findings(faulty(seed, "speaker-simulation"))) == []
