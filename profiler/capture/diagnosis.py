@@ -23,6 +23,7 @@ SILENT_DBFS = -90.0  # peak: below the noise of any converter in use
 NOISE_ONLY_DB = 3.0  # how much louder than its quietest part a take of something is
 LEAST_BANDWIDTH_HZ = 500.0  # of a programme that a delay can be read from
 SURE_DB = 9.0  # confidence of a marker that is there
+SURE_OF_RATE_DB = 14.0  # many rates are tried, and chance reaches 10
 
 CHECK_WIRING = (
     "check that the device is on, its volume up, and its output wired to the return channel of "
@@ -58,13 +59,6 @@ def unmatched(plan: SignalPlan, stimulus, response) -> CaptureError:
             "together, give the delay (--delay)",
             fault="wrong-stimulus",
         )
-    anywhere = [
-        (*delays.matched_code(_code_of(stimulus, m, rate), response, rate, 0, len(response)), m)
-        for m in markers
-    ]
-    start, confidence, placed = max(anywhere, key=lambda found: found[1])
-    if confidence >= SURE_DB:
-        return _cut(plan, markers, placed, start)
     others = (other for other in SAMPLE_RATES if other != rate)
     # a clock that is slow against the other shortens what a fast one lengthens
     for other, apparent in ((o, a) for o in others for a in (o, round(rate**2 / o))):
@@ -75,6 +69,13 @@ def unmatched(plan: SignalPlan, stimulus, response) -> CaptureError:
                 fault="wrong-rate",
                 size=apparent / rate,
             )
+    anywhere = [
+        (*delays.matched_code(_code_of(stimulus, m, rate), response, rate, 0, len(response)), m)
+        for m in markers
+    ]
+    start, confidence, placed = max(anywhere, key=lambda found: found[1])
+    if confidence >= SURE_DB:
+        return _cut(plan, markers, placed, start)
     name = _other_signal(plan, response)
     if name is not None:
         return NotAligned(
@@ -213,11 +214,17 @@ def _cut(plan, markers, placed, start):
 
 def _matches_rate(plan, markers, response, other):
     """Whether a marker is in the response as it would be made for another rate."""
-    gain = plan.gain
-    return any(
-        _found_at(gain * code(plan.identity, m.segment.name, other), response, other) is not None
+    found = (
+        delays.matched_code(
+            plan.gain * code(plan.identity, m.segment.name, other),
+            response,
+            other,
+            0,
+            len(response),
+        )
         for m in (markers[0], markers[-1])
     )
+    return any(confidence >= SURE_OF_RATE_DB for _, confidence in found)
 
 
 def _other_signal(plan, response):

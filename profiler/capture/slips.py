@@ -94,7 +94,7 @@ def anchors(plan: SignalPlan, stimulus, response) -> list[Anchor]:
     span = round(EARLIEST_SECONDS * rate), round(LATEST_SECONDS * rate)
     matches = [delays.matched(stimulus, response, placed, rate, *span) for placed in markers]
     heard = [lag for lag, confidence in matches if confidence >= LEAST_CONFIDENCE_DB]
-    if not heard:
+    if len(heard) < 2:  # one alone may be chance
         raise diagnosis.unmatched(plan, stimulus, response)
     usual, reach = int(np.median(heard)), round(BROKEN_SECONDS * rate)
     clear = [
@@ -227,20 +227,57 @@ def hidden_slips(plan: SignalPlan, stimulus, response, lag: int, *, linear=False
         for gap in gaps
     ]
     told = [tracking.filters_of(span) for span in spans]
-    everything = functools.reduce(operator.add, told)
+    of_markers = [
+        tracking.filters_of(span, gap.in_markers(span))
+        for gap, span in zip(gaps, spans, strict=True)
+    ]
     slips: list[Slip] = []
-    for gap, span, own in zip(gaps, spans, told, strict=True):
-        markers = tracking.filters_of(span, gap.in_markers(span))
-        changes, gains_db = tracking.wanted_delays(span, everything - own + markers)
-        wanting = (gains_db > LEAST_GAIN_DB) & _telling(plan, span)
-        for first, last in _runs(changes, wanting):
-            change = round(float(np.median(changes[first : last + 1])))
-            # a delay that grows by n has lost n: `change` is what the response is early by
-            if span is not spans[0] or first > 0:
-                slips.append(Slip(float(span.centres[first]) / rate, -change))
-            if span is not spans[-1] or last < len(changes) - 1:
-                slips.append(Slip(float(span.centres[last]) / rate, change))
-    return slips
+    asked = set(range(len(gaps)))
+    while asked:
+        # the worst gap first: its repeats elsewhere are judged without what it tells
+        everything = functools.reduce(operator.add, told)
+        found = {
+            n: _excursions(plan, spans[n], everything - told[n] + of_markers[n]) for n in asked
+        }
+        worst = max(found, key=lambda n: sum(run.gain_db for run in found[n]))
+        if not found[worst]:
+            break
+        for run in found[worst]:
+            # at its outer edges a take has no other side to come from
+            if worst > 0 or run.first > 0:
+                at = float(spans[worst].centres[run.first])
+                slips.append(Slip(at / rate, -run.samples))
+            if worst < len(gaps) - 1 or run.last < len(spans[worst].starts) - 1:
+                at = float(spans[worst].centres[run.last])
+                slips.append(Slip(at / rate, run.samples))
+        told[worst] = of_markers[worst]
+        asked.remove(worst)
+    return sorted(slips, key=operator.attrgetter("at_seconds"))
+
+
+@dataclass(frozen=True)
+class Excursion:
+    """Blocks of a span that follow another delay."""
+
+    first: int
+    last: int
+    samples: int  # that the response is early by
+    gain_db: float  # of all of them
+
+
+def _excursions(plan, span, others):
+    """Every run of telling blocks that want one delay, which is not the span's."""
+    changes, gains_db = tracking.wanted_delays(span, others)
+    wanting = (gains_db > LEAST_GAIN_DB) & _telling(plan, span)
+    return [
+        Excursion(
+            first,
+            last,
+            round(float(np.median(changes[first : last + 1]))),
+            float(np.sum(gains_db[first : last + 1])),
+        )
+        for first, last in _runs(changes, wanting)
+    ]
 
 
 @dataclass(frozen=True)

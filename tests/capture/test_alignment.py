@@ -342,6 +342,7 @@ def test_a_capture_is_loaded_aligned_and_its_alignment_kept(folder):
         "polarity",
         "reference",
         "drift_ppm",
+        "drift_sigma_ppm",
         "markers",
     }
 

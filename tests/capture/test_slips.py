@@ -48,8 +48,13 @@ def assert_refused(plan, stimulus, response, at, frames, word):
     assert found is not None, str(refusal.value)
     assert int(found[2]) == frames or (found[1] and int(found[2]) < frames)
     assert found[3] == word
-    # a tone of a second tells nothing where the block is a multiple of its period
-    assert float(found[4]) == pytest.approx(at / RATE, abs=0.5 + frames / RATE)
+    assert refusal.value.fault == ("lost-block" if word == "lost" else "repeated-block")
+    assert refusal.value.at_seconds == pytest.approx(float(found[4]), abs=0.006)
+    # silence tells nothing, nor a tone where the block is a multiple of its period
+    tells = {"marker", "guitar", "noise", "multisine"}
+    (kind,) = (p.segment.kind for p in plan.placed() if p.start <= at < p.stop)
+    within = 0.2 if kind in tells else 0.6
+    assert float(found[4]) == pytest.approx(at / RATE, abs=within + frames / RATE)
 
 
 @pytest.mark.parametrize("rig_name", ["wire", "tweed", "drive"])

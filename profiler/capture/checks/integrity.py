@@ -30,6 +30,20 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
 
 def truncated(evidence: Evidence) -> Iterator[Finding]:
     """The first or the last marker is not there, or not all of it."""
+    recorded, due = len(evidence.response), evidence.plan.frames
+    if recorded < due:
+        seconds = recorded / evidence.sample_rate
+        yield Finding(
+            name="truncated",
+            severity="stop",
+            measured=(due - recorded) / evidence.sample_rate,
+            limit=0.0,
+            unit="s",
+            at_seconds=seconds,
+            cause=f"the recording lasts {seconds:.2f} s of {evidence.plan.seconds:.2f} s",
+            action="record until the stimulus has ended, and a second longer",
+        )
+        return
     for refusal in evidence.refusals:
         if refusal.fault == "truncated":
             yield refused(refusal, "truncated")
