@@ -205,7 +205,7 @@ def refuse_slips(
     for anchor, samples in zip(found, beyond, strict=True):
         if abs(samples) > most:
             whole = round(float(np.copysign(max(abs(samples), 1.0), samples)))
-            raise _refusal([Slip(anchor.stretch.centre / rate, whole)])
+            raise _refusal([Slip(_broken_part(anchor) / rate, whole)])
     _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate)
 
 
@@ -508,6 +508,16 @@ def _predicted(stimulus, transfer, first, frames, lag, rate):
     start = first - round(lag) + early - taps_frames + 1
     x = delays.piece(stimulus, start, frames + taps_frames - 1)
     return scipy.signal.oaconvolve(x, taps, mode="valid")
+
+
+def _broken_part(anchor):
+    """The middle of what is out of step in a marker, in samples of the stimulus."""
+    placed, stretch = anchor.placed, anchor.stretch
+    if stretch.start > placed.start:
+        return 0.5 * (placed.start + stretch.start)
+    if stretch.stop < placed.stop:
+        return 0.5 * (stretch.stop + placed.stop)
+    return stretch.centre
 
 
 def _halves_apart(stimulus, response, anchor, transfer, rate):

@@ -37,7 +37,7 @@ LEAST_SNR = 20.0  # of a line in that band, re the noise: else it is not asked
 
 EARLY_DB = -50.0  # of a dry copy re the device's sound
 EARLY_SECONDS = 0.0015  # nearer to it, converters ring and a window is wide
-OVER_FLOOR_DB = 20.0  # by which a copy stands out of what else is there
+OVER_FLOOR_DB = 16.0  # by which a copy stands out of what else is there
 
 RISE_DB = 6.0  # of the level while silence plays
 RING_OUT_SECONDS = 0.3
