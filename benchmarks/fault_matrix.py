@@ -27,6 +27,7 @@ import scipy.signal
 
 from profiler.capture.checks.check import check
 from profiler.capture.checks.evidence import Evidence
+from profiler.capture.loop import fingerprint_of, measure_loop
 from profiler.rig.connect import connect
 from profiler.rig.faults import KINDS, Fault, inject, weakest
 from profiler.rig.rig import load_rig
@@ -229,7 +230,21 @@ def _faulty(case):
         response=response,
         is_loop=case.rig == ON_A_LOOP,
         calibrated_delay_samples=latency if case.fault == "latency-changed" else None,
+        fingerprint=_fingerprint(case.seed) if case.fault == "volume-changed" else None,
     )
+
+
+def _fingerprint(seed):
+    """What a loop check of the same interface had found before."""
+    rig, _ = _varied(Case(ON_A_LOOP, seed))
+    plan = load_signal("loop").plan(RATE)
+    stimulus = render(plan)
+    blocks = []
+    connect(rig).play_record(
+        [stimulus], plan.frames, lambda block: blocks.append(block.samples.copy())
+    )
+    recorded = np.concatenate(blocks)[:, 0].astype(np.float64)
+    return fingerprint_of(rig, measure_loop(plan, stimulus.astype(np.float64), recorded))
 
 
 def _clean(case):

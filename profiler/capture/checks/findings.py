@@ -88,6 +88,10 @@ EXPLAINS: dict[FaultName, frozenset[FaultName]] = {
     "standby": _OF_THE_DEVICE,
     "bypass": _OF_THE_DEVICE - {"return-clipped", "return-low"},
     "direct-monitoring": frozenset({"time-effect", "speaker-simulation"}),  # it combs the response
+    # a voice call's gate makes zeros of silence and thins out soft tones; its band rings early
+    "enhancement": frozenset({"zero-fill", "noise-gate", "direct-monitoring", "room-noise"}),
+    "return-clipped": frozenset({"shared-mode-limiter", "send-saturates"}),
+    "line-level": frozenset({"send-saturates"}),
 }
 
 
