@@ -20,6 +20,8 @@ from profiler.units import amplitude_to_db, power_to_db
 LEAST_LEVEL_DB = -65.0  # re the send; crosstalk lies below
 STANDBY_DB = -40.0  # re the send all along: a device on standby
 MUTE_DB = -30.0  # re the usual gain of the take; a driven amp's spans 14 dB either way
+AUDIBLE_PART = 0.05  # of a take that a device is heard in at the least
+AUDIBLE_DB = -35.0  # re the largest gains: below it a device is not heard
 OVER_NOISE_DB = 10.0  # that a block is expected above the noise, to be missed
 STANDBY_SECONDS = 0.25  # of programme that a muted device leaves out
 BLOCK_SECONDS = 0.05
@@ -260,7 +262,7 @@ def _mute_parts(evidence):
         asked[first:last] = sent[first:last] > 10 ** (LOUD_DB / 10) * loudest
     noise = block * _noise_power(evidence)
     gains = np.maximum(heard - 2.0 * noise, 0.0) / (sent + 1e-20)
-    usual = np.median(gains[asked]) if np.any(asked) else 0.0
+    usual = _usual(gains[asked])
     asked &= usual * sent > 10 ** (OVER_NOISE_DB / 10) * noise
     asked_blocks = np.flatnonzero(asked)
     mute = np.flatnonzero(gains[asked] < 10 ** (MUTE_DB / 10) * usual)
@@ -269,6 +271,14 @@ def _mute_parts(evidence):
             blocks = asked_blocks[run]
             gain = np.median(heard[blocks] / sent[blocks]) / usual
             yield int(blocks[0]) * block, float(power_to_db(gain))
+
+
+def _usual(gains):
+    """The median of what a device gives while it is heard, even if most of a take is mute."""
+    if not gains.size:
+        return 0.0
+    most = np.quantile(gains, 1.0 - AUDIBLE_PART)
+    return np.median(gains[gains > 10 ** (AUDIBLE_DB / 10) * most])
 
 
 def _transfer(evidence):
