@@ -55,6 +55,10 @@ WITH_A_PLACE = {
     "knob-moved",
 }
 PLACES = (3.0, 16.5)  # seconds of the signal between which such a fault begins
+# A noise in the room is told where nothing sounds, where a tone does, or where a passage comes
+# again; reflections are there all the time.
+PLACES_OF = {"room-noise, burst": (11.0, 13.0), "room-noise, reflection": (0.0, 0.0)}
+GUITAR_DBU = -0.8  # of a peak of 0 dBFS that is a peak of 1 V
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,13 +219,16 @@ def _faulty(case):
     rng = np.random.default_rng([case.seed, list(KINDS).index(case.fault)])
     fault = Fault(
         strength=weakest(case.fault, response),
-        at_seconds=float(rng.uniform(*PLACES)) if case.fault in WITH_A_PLACE else None,
+        at_seconds=float(rng.uniform(*PLACES_OF.get(_row(case), PLACES)))
+        if case.fault in WITH_A_PLACE
+        else None,
         variant=case.variant,
         seed=case.seed,
     )
     if case.fault in BEFORE_THE_DEVICE:
         rig, _ = _varied(case, faults={case.fault: fault})
         response = _recorded(rig, RATE)
+        response *= min(1.0, 0.9 / np.max(np.abs(response)))  # the return is turned down for it
     else:
         response = inject(plan, stimulus, response, {case.fault: fault})
     return Evidence(
@@ -230,6 +237,8 @@ def _faulty(case):
         response=response,
         is_loop=case.rig == ON_A_LOOP,
         calibrated_delay_samples=latency if case.fault == "latency-changed" else None,
+        # a send that was calibrated: 14 dB more are told from nothing else
+        full_scale_dbu=GUITAR_DBU + fault.strength if case.fault == "line-level" else None,
         fingerprint=_fingerprint(case.seed) if case.fault == "volume-changed" else None,
     )
 

@@ -41,6 +41,7 @@ class Evidence:
     calibrated_delay_samples: float | None = None
     fingerprint: Fingerprint | None = None  # of the interface, from a loop take before
     repairs: tuple[str, ...] = ()  # that importing made to the files
+    full_scale_dbu: float | None = None  # of the send, into a device that expects a guitar
 
     @classmethod
     def of(cls, folder: CaptureFolder) -> Self:
@@ -70,6 +71,9 @@ class Evidence:
             calibrated_delay_samples=stored_delay(rig, record.stream),
             fingerprint=stored_fingerprint(rig),
             repairs=record.repairs,
+            full_scale_dbu=record.levels.input_level_dbu
+            if record.levels is not None and rig.chain.gear_type != "studio"
+            else None,
         )
 
     @property

@@ -32,6 +32,7 @@ CLIPPED_REDUCTION_DB = 6.0
 LOWEST_PEAK_DBFS = -30.0
 WANTED_PEAK_DBFS = -12.0
 
+HOTTEST_GUITAR_DBU = 8.0  # a sine of 2.8 V peak: humbuckers reach 2 V, a line output 20 dBu
 SOFTEST_DBFS = -50.0  # below, no amp that is fed by a guitar's level bends
 BENT_DB = 1.0  # by which its gain has fallen there
 SIGMAS = 5.0  # by which that must be more than noise
@@ -47,7 +48,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     yield from return_clipped(evidence)
     yield from return_low(evidence)
     if evidence.aligned is not None:
-        yield from line_level(evidence.aligned)
+        yield from line_level(evidence, evidence.aligned)
         yield from offsets(evidence.aligned)
 
 
@@ -131,7 +132,28 @@ def return_low(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def line_level(capture: AlignedCapture) -> Iterator[Finding]:
+def line_level(evidence: Evidence, capture: AlignedCapture) -> Iterator[Finding]:
+    """A send far hotter than any guitar, by its calibration or by what the device does."""
+    if evidence.full_scale_dbu is None or evidence.is_loop:
+        yield from _bent_from_the_first(capture)
+        return
+    level_dbu = peak_dbfs(evidence.stimulus) + evidence.full_scale_dbu
+    if level_dbu > HOTTEST_GUITAR_DBU:
+        yield Finding(
+            name="line-level",
+            severity="warn",
+            measured=level_dbu,
+            limit=HOTTEST_GUITAR_DBU,
+            unit="dBu",
+            cause=(
+                f"the send reaches the device with {level_dbu:+.1f} dBu, "
+                f"{level_dbu - HOTTEST_GUITAR_DBU:.1f} dB over the hottest guitar"
+            ),
+            action="put a reamp box or a pad before the amp, or lower the send by --level",
+        )
+
+
+def _bent_from_the_first(capture: AlignedCapture) -> Iterator[Finding]:
     """A device that bends already at the softest steps of a ladder.
 
     It tells a level that is far too hot for a device with much gain. That 14 dB more drive comes

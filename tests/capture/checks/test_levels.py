@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -160,3 +162,12 @@ def test_a_line_level_into_much_gain_is_told(gain_db):
 
 def test_much_gain_alone_is_no_line_level():
     assert list(findings(driven_by(0.0, {"drive": 10.0}))) == []
+
+
+@pytest.mark.parametrize(("full_scale_dbu", "told"), [(5.0, False), (7.9, False), (13.2, True)])
+def test_a_calibrated_send_is_held_against_the_hottest_guitar(full_scale_dbu, told):
+    calibrated = dataclasses.replace(clean(1), full_scale_dbu=full_scale_dbu)
+    found = list(findings(calibrated))
+    assert [(f.name, f.severity) for f in found] == ([("line-level", "warn")] if told else [])
+    if told:  # the signal's own peak lies 0.1 dB below full scale
+        assert found[0].measured == pytest.approx(full_scale_dbu - 0.1, abs=0.01)
