@@ -95,7 +95,7 @@ def anchors(plan: SignalPlan, stimulus, response) -> list[Anchor]:
     span = round(EARLIEST_SECONDS * rate), round(LATEST_SECONDS * rate)
     matches = [delays.matched(stimulus, response, placed, rate, *span) for placed in markers]
     heard = [lag for lag, confidence in matches if confidence >= LEAST_CONFIDENCE_DB]
-    if len(heard) < 2:  # one alone may be chance
+    if len(heard) < min(2, len(markers) - 1):  # one of many may be chance
         raise diagnosis.unmatched(plan, stimulus, response)
     usual, reach = int(np.median(heard)), round(BROKEN_SECONDS * rate)
     clear = [
