@@ -43,6 +43,7 @@ SAME_DELAY = 24  # samples: nearer, two correlation peaks belong to one delay
 MOST_APART = 0.3  # samples between a marker's halves, beyond the other markers'
 MOST_BENT_APART = 8.0  # where there are too few others; distortion makes 0.5
 LEAST_MARKERS = 3
+NEIGHBOURS = 2  # gaps on either side, by which a broken one is predicted
 FASTEST_DRIFT_PPM = 250.0  # two clocks are never further apart
 
 PROGRAMME = ("marker", "guitar", "noise", "multisine", "file")
@@ -94,7 +95,7 @@ def anchors(plan: SignalPlan, stimulus, response) -> list[Anchor]:
     span = round(EARLIEST_SECONDS * rate), round(LATEST_SECONDS * rate)
     matches = [delays.matched(stimulus, response, placed, rate, *span) for placed in markers]
     heard = [lag for lag, confidence in matches if confidence >= LEAST_CONFIDENCE_DB]
-    if len(heard) < 2:  # one alone may be chance
+    if len(heard) < min(2, len(markers) - 1):  # one of many may be chance
         raise diagnosis.unmatched(plan, stimulus, response)
     usual, reach = int(np.median(heard)), round(BROKEN_SECONDS * rate)
     clear = [
@@ -311,11 +312,15 @@ def _between_markers(stimulus, response, found, absolute, rate, linear):
     if not np.any(steps):
         return []
     lags = round(float(absolute[0])) + np.concatenate([[0], np.cumsum(steps)])
-    gaps = [Gap(a.placed, b.placed) for a, b in itertools.pairwise(found)]
+    near = _around(np.flatnonzero(steps), len(steps))
+    gaps = [Gap(found[n].placed, found[n + 1].placed) for n in near]
     spans = [
-        tracking.span_of(stimulus, response, gap.start, gap.stop, pair, rate, linear=linear)
-        for gap, pair in zip(gaps, itertools.pairwise(lags), strict=True)
+        tracking.span_of(
+            stimulus, response, gap.start, gap.stop, lags[n : n + 2], rate, linear=linear
+        )
+        for n, gap in zip(near, gaps, strict=True)
     ]
+    steps = steps[near]
     told = []  # what each gap tells of the device: a broken one by its markers only
     for gap, span, step in zip(gaps, spans, steps, strict=True):
         if step == 0:
@@ -332,6 +337,11 @@ def _between_markers(stimulus, response, found, absolute, rate, linear):
         for span, step in zip(spans, steps, strict=True)
         if step
     ]
+
+
+def _around(broken, count):
+    """The broken gaps and their neighbours, which tell enough of the device."""
+    return [n for n in range(count) if np.min(np.abs(broken - n)) <= NEIGHBOURS]
 
 
 def _steps(seconds, absolute, rate):
