@@ -118,6 +118,8 @@ def flat_tops(samples: np.ndarray) -> np.ndarray:
 
 def return_low(evidence: Evidence) -> Iterator[Finding]:
     """A return that leaves the converter's resolution unused."""
+    if not evidence.response.any():  # nothing came back, which is another's finding
+        return
     level = peak_dbfs(evidence.response - np.median(evidence.response))
     if level >= LOWEST_PEAK_DBFS or level == -np.inf:
         return
