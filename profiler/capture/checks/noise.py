@@ -43,7 +43,8 @@ SIGMAS = 4.0  # by which a tone must be missed
 BURST_SECONDS = 0.02  # in which its power is taken
 REFLECTION_SECONDS = (0.002, 0.0205)
 REFLECTION_LIMIT_DB = -46.0  # re the direct sound
-REFLECTION_OVER_DB = 20.0  # of a line in the cepstrum over its surroundings
+AS_LATE_SECONDS = 0.001
+REFLECTION_OVER_DB = 15.0  # of a line in the cepstrum over its surroundings
 REFLECTED_SECONDS = 0.03  # of the impulse response
 REFLECTED_HZ = (400.0, 8000.0)
 COLOUR_ORDER = 8  # of the polynomial that takes the device's own colour out
@@ -212,7 +213,9 @@ def reflection(capture: AlignedCapture) -> Iterator[Finding]:
     possible = (delays >= REFLECTION_SECONDS[0]) & (delays <= REFLECTION_SECONDS[1])
     strongest = int(np.argmax(np.where(possible, cepstrum, 0.0)))
     level = float(amplitude_to_db(cepstrum[strongest]))
-    usual = float(amplitude_to_db(np.median(cepstrum[possible])))
+    # of what lies as late: a cabinet's resonances fill the shorter delays
+    away = np.abs(delays - delays[strongest])
+    usual = float(amplitude_to_db(np.median(cepstrum[(away < AS_LATE_SECONDS) & possible])))
     if level <= max(REFLECTION_LIMIT_DB, usual + REFLECTION_OVER_DB):
         return
     yield Finding(
