@@ -4,6 +4,7 @@
     check     is it whole, is it the device              findings.json
     align     delay, polarity, drift                     alignment.json
     measure   settling, rest, noise                      analysis.json
+    forecast  the error that no model can get below
     train     a neural model                             models/<architecture>/
     export    for the players                            models/<architecture>/exports/*.nam
     verify    the exported file against the device       models/<architecture>/verification.json
@@ -22,6 +23,7 @@ from typing import Protocol
 import numpy as np
 
 from profiler.analysis.analysis import Analysis, analyse
+from profiler.analysis.forecast import forecast
 from profiler.capture.alignment import AlignedCapture, load_aligned
 from profiler.capture.checks.verdict import Verdict, broken_places, refuse_failed, verdict
 from profiler.capture.folder import CaptureFolder
@@ -108,6 +110,7 @@ def profile(
     checked = _checked(folder, accepted, listener)
     capture = _aligned(folder, listener)
     analysis = _measured(folder, capture, listener)
+    listener.finished("forecast", forecast(capture).sentence)
     model = _trained(folder, [capture], training, listener, replace)
     nam_path, exported_before = _exported(model, folder.record(), listener)
     verification, verified_before = _verified(nam_path, capture, model, listener, exported_before)
@@ -278,12 +281,10 @@ def _difference(record, rig, plan, passes):
 
 
 def _checked(folder, accepted, listener):
-    there = folder.findings_path.is_file()
-    if not there:
-        listener.started("check")
+    listener.started("check")
     found = verdict(folder, accepted)
     refuse_failed(found)
-    listener.finished("check", _checked_words(found), skipped=there)
+    listener.finished("check", _checked_words(found))
     return found
 
 

@@ -15,6 +15,9 @@ import numpy as np
 
 PRE_EMPHASIS = 0.95  # of the first-order filter 1 - 0.95 z^-1
 
+# Words for an ESR that users of neural models know.
+ESR_WORDS = ((0.01, "great"), (0.035, "not bad"), (0.1, "might be ok"), (0.3, "poor"))
+
 
 def esr(target, estimate):
     """Error-to-signal ratio, sum (target - estimate)^2 / sum target^2.
@@ -79,6 +82,11 @@ def replicate_esr(first, second):
 def floor_esr(replicate):
     """The lowest ESR that a model can reach, from the replicate ESR: half of it."""
     return replicate / 2.0
+
+
+def esr_words(esr: float) -> str:
+    """The word that users of neural models have for an ESR."""
+    return next((word for limit, word in ESR_WORDS if esr < limit), "not a model of this device")
 
 
 def _pair(target, estimate):

@@ -15,13 +15,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from profiler.analysis.error import floor_esr, replicate_esr
+from profiler.analysis.error import esr_words, floor_esr, replicate_esr
 from profiler.capture.alignment import AlignedCapture
 from profiler.capture.silences import silences
 from profiler.definitions import Record
-
-Word = Literal["great", "not bad", "might be ok", "poor"]
-WORDS: tuple[tuple[Word, float], ...] = (("great", 0.01), ("not bad", 0.035), ("might be ok", 0.1))
 
 SILENCE_SECONDS = 0.3
 RINGING_SECONDS = 0.1  # at the beginning of a silence: what sounded before dies away
@@ -35,7 +32,7 @@ class Forecast(Record):
     replicate_esr: float | None  # None: no passage was played twice
     noise_esr: float | None  # None: there is no silence to measure noise in
     floor_esr: float | None  # the larger that is known
-    word: Word | None
+    word: str | None  # that players have for the floor
     sentence: str
 
 
@@ -44,7 +41,7 @@ def forecast(capture: AlignedCapture) -> Forecast:
     replicate, noise = _replicate(capture), _noise(capture)
     known = [esr for esr in (replicate and floor_esr(replicate), noise) if esr is not None]
     floor = max(known, default=None)
-    word = None if floor is None else word_of(floor)
+    word = None if floor is None else esr_words(floor)
     return Forecast(
         replicate_esr=replicate,
         noise_esr=noise,
@@ -52,11 +49,6 @@ def forecast(capture: AlignedCapture) -> Forecast:
         word=word,
         sentence=_sentence(floor, word, noise),
     )
-
-
-def word_of(esr: float) -> Word:
-    """What players call a model of this ESR."""
-    return next((word for word, limit in WORDS if esr < limit), "poor")
 
 
 def _replicate(capture):

@@ -74,7 +74,13 @@ def import_pair(rig: Rig, path: Path, *, replace: bool = False) -> CaptureFolder
     try:
         align(plan, stimulus, response, given_delay_samples=given)
     except NotAligned as error:
-        raise NotAligned(f"{response_path}: {error}") from error
+        raise NotAligned(
+            f"{response_path}: {error.cause}",
+            error.action,
+            fault=error.fault,
+            at_seconds=error.at_seconds,
+            size=error.size,
+        ) from error
     return _write(path, rig, plan, stimulus, response, given, repairs, replace)
 
 

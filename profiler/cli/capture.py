@@ -53,6 +53,7 @@ def show_capture(folder, accepted, as_json):
 
     Exits with 3, after all that was found was shown, when a finding stops the work.
     """
+    from profiler.analysis.forecast import forecast
     from profiler.capture.alignment import load_aligned
     from profiler.capture.checks.verdict import verdict
     from profiler.capture.recheck import recheck
@@ -68,7 +69,8 @@ def show_capture(folder, accepted, as_json):
             console.show_facts((("capture", str(folder.path)),))
             show_findings(found)
         raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
-    alignment = load_aligned(folder).alignment
+    capture = load_aligned(folder)
+    alignment = capture.alignment
     rechecked = recheck(folder, alignment.delay_samples)
     if rechecked.warning is not None:
         console.warn(rechecked.warning)
@@ -95,6 +97,7 @@ def show_capture(folder, accepted, as_json):
         )
     )
     show_findings(found)
+    console.show(forecast(capture).sentence)
 
 
 def _joined_facts(record):

@@ -18,14 +18,19 @@ def command(capture, accepted, as_json):
 
     The first cause comes first. Exit 3 when a finding stops the work.
     """
+    from profiler.analysis.forecast import forecast
+    from profiler.capture.alignment import load_aligned
     from profiler.capture.checks.verdict import verdict
     from profiler.capture.folder import CaptureFolder
 
-    found = verdict(CaptureFolder.existing(capture), accepted)
+    folder = CaptureFolder.existing(capture)
+    found = verdict(folder, accepted)
     if as_json:
         console.show_json(found.findings_only())
     else:
         show_findings(found)
+        if found.passed:
+            console.show(forecast(load_aligned(folder)).sentence)
     if not found.passed:
         raise click.exceptions.Exit(console.CHECK_FAILED_EXIT)
 

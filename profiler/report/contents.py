@@ -11,9 +11,11 @@ import numpy as np
 
 import profiler
 from profiler.analysis.analysis import Analysis, analyse
+from profiler.analysis.error import esr_words
 from profiler.analysis.response import sweep_response
 from profiler.analysis.settling import LEVELS_DB, settling_curve
 from profiler.capture.alignment import AlignedCapture, load_aligned
+from profiler.capture.checks.verdict import verdict
 from profiler.capture.folder import CaptureFolder, CaptureRecord
 from profiler.errors import ProfilerError
 from profiler.export.nam import load_model
@@ -22,9 +24,6 @@ from profiler.model.training import TrainedModel, load_trained
 from profiler.report import figures
 from profiler.rig.rig import Rig
 from profiler.verify.verification import Verification
-
-# Words for an ESR that users of neural models know.
-ESR_WORDS = ((0.01, "great"), (0.035, "not bad"), (0.1, "might be ok"), (0.3, "poor"))
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,7 @@ def gather(folder: CaptureFolder) -> ReportContents:
     found.facts += circumstances(record)
     found.notes += record.repairs
     found.notes += driver_notes(record)
+    found.notes += check_notes(folder)
     models = _models(folder, found.notes)
     best = min(models, key=_rank, default=None)
     try:
@@ -109,6 +109,19 @@ def gather(folder: CaptureFolder) -> ReportContents:
         pictures=tuple(found.pictures),
         files=tuple(_files(folder)),
     )
+
+
+def check_notes(folder: CaptureFolder) -> list[str]:
+    """What the check of the take found, and what of it the user accepted."""
+    try:
+        checked = verdict(folder)
+    except ProfilerError as error:
+        return [f"Not checked: {error}"]
+    return [
+        f"{finding.name}{' (accepted)' if finding.name in checked.accepted else ''}: "
+        f"{finding.sentence()}."
+        for finding in checked.findings
+    ]
 
 
 def circumstances(record: CaptureRecord) -> list[tuple[str, str]]:
@@ -218,11 +231,6 @@ def model_facts(
     if verification.replicate_esr is not None:
         facts.insert(0, ("replicate ESR", f"{verification.replicate_esr:.2g}"))
     return facts
-
-
-def esr_words(esr: float) -> str:
-    """The word that users of neural models have for an ESR."""
-    return next((word for limit, word in ESR_WORDS if esr < limit), "not a model of this device")
 
 
 def _ratio(ratio):

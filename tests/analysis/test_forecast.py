@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from profiler.analysis.forecast import forecast, word_of
+from profiler.analysis.error import esr_words
+from profiler.analysis.forecast import forecast
 from profiler.capture.alignment import AlignedCapture, Alignment
 from profiler.stimulus.plan import File, SignalDefinition, load_signal
 from profiler.stimulus.synthesis import render
@@ -58,7 +59,7 @@ def test_a_device_that_drifts_has_a_higher_floor_than_its_noise():
     [(0.001, "great"), (0.0099, "great"), (0.02, "not bad"), (0.05, "might be ok"), (0.2, "poor")],
 )
 def test_the_words_are_those_that_players_use(esr, word):
-    assert word_of(esr) == word
+    assert esr_words(esr) == word
     sentence = forecast(captured(with_noise(esr))).sentence
     assert f", {word}: noise is what limits it" in sentence
 

@@ -5,13 +5,14 @@ import shutil
 import pytest
 
 from profiler.analysis.analysis import analyse
+from profiler.analysis.error import esr_words
 from profiler.capture.alignment import load_aligned
 from profiler.capture.folder import CaptureFolder
 from profiler.capture.take import take
 from profiler.errors import DefinitionError
 from profiler.export import nam
 from profiler.model.training import TrainingOptions, train
-from profiler.report.contents import chain_words, esr_words, gather
+from profiler.report.contents import chain_words, gather
 from profiler.report.page import write_report
 from profiler.rig.connect import connect
 from profiler.rig.rig import Chain, Rig

@@ -13,6 +13,7 @@ from profiler.capture.slips import Slip
 
 LARGER_BLOCKS = "take it again with a larger block size and nothing else running"
 
+USUAL_BLOCKS = (32, 64, 128, 256, 512, 1024, 2048)  # frames
 SHORTEST_ZEROS = 8  # frames at 48 kHz; an amp's noise is never zero for so long
 FLANK_SECONDS = 0.004  # beside a run of zeros: is there sound?
 LEAST_STEP = 8.0  # RMS from sample to sample beside it, in units of the smallest sample
@@ -25,7 +26,10 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     """What is wrong with the samples themselves."""
     yield from truncated(evidence)
     yield from zero_fill(evidence)
-    yield from slipped(evidence)
+    slips = list(slipped(evidence))
+    yield from slips
+    if not any(slip.name == "repeated-block" for slip in slips):
+        yield from copied(evidence)
 
 
 def truncated(evidence: Evidence) -> Iterator[Finding]:
@@ -72,6 +76,56 @@ def _of_slip(slip: Slip) -> Finding:
         cause=f"{abs(slip.samples)} samples were {what} at {slip.at_seconds:.2f} s",
         action=f"the driver could not keep up; {LARGER_BLOCKS}",
     )
+
+
+def copied(evidence: Evidence) -> Iterator[Finding]:
+    """A block that is the one before it, sample by sample: it came in the place of another.
+
+    The delay is the same afterwards, so nothing but the samples tell. The noise of converters
+    never repeats itself; what has none may (a simulated wire that plays a periodic tone), and is
+    not accused.
+    """
+    sizes = evidence.stream.block_sizes if evidence.stream is not None else ()
+    for size in sorted({*USUAL_BLOCKS, *(s for s in sizes if s >= USUAL_BLOCKS[0])}):
+        places = _copies(evidence, size)
+        if places:
+            at = (places[0] - (evidence.lag or 0)) / evidence.sample_rate
+            several = f", the first of {len(places)}" if len(places) > 1 else ""
+            yield Finding(
+                name="repeated-block",
+                severity="stop",
+                measured=size,
+                limit=0.0,
+                unit="frames",
+                at_seconds=at,
+                cause=f"the {size} samples at {at:.2f} s are those before them once more{several}",
+                action=f"the driver gave the same buffer twice; {LARGER_BLOCKS}",
+            )
+            return
+
+
+def _copies(evidence, size):
+    """First samples of blocks that equal the one before, where the stimulus does not repeat."""
+    response, lag = evidence.response, evidence.lag or 0
+    equal = np.concatenate([[False], response[size:] == response[:-size], [False]])
+    edges = np.flatnonzero(np.diff(equal))
+    runs = [
+        (int(start) + size, int(stop - start))
+        for start, stop in zip(edges[::2], edges[1::2], strict=True)
+        if stop - start >= size
+    ]
+    return [
+        start
+        for start, length in runs
+        if length < 2 * size  # longer, and it is a signal of that period
+        # silence of a few codes is like itself by chance
+        and len(np.unique(response[start - size : start])) > size // 4
+        and not _repeats(evidence.stimulus[max(start - size - lag, 0) : start - lag + size], size)
+    ]
+
+
+def _repeats(played, size):
+    return len(played) < 2 * size or np.array_equal(played[:size], played[size : 2 * size])
 
 
 def zero_fill(evidence: Evidence) -> Iterator[Finding]:

@@ -119,3 +119,31 @@ def test_a_cut_marker_is_found(rig_name, variant):
     for seed in range(3):
         found = check(with_fault(rig_name, seed, "truncated", variant=variant))
         assert names(found.findings)[:1] == ["truncated"]
+
+
+@every_rig
+@pytest.mark.parametrize("frames", [64, 256, 1024])
+def test_a_block_in_the_place_of_another_is_found_though_the_delay_stays(rig_name, frames):
+    plan, stimulus, response = recorded(rig_name, 4)
+    at = round(12.3 * RATE)
+    response[at : at + frames] = response[at - frames : at]
+    found = list(integrity.findings(evidence(rig_name, plan, stimulus, response)))
+    assert [(f.name, f.measured) for f in found] == [("repeated-block", frames)]
+    assert found[0].at_seconds == pytest.approx((at - LATENCY) / RATE, abs=frames / RATE)
+    assert "once more" in found[0].cause
+
+
+def test_a_periodic_tone_without_noise_is_no_copied_block():
+    plan, stimulus, response = rendered("wire")
+    period = np.random.default_rng(0).uniform(-0.1, 0.1, 256).astype(np.float32)
+    periodic = response.astype(np.float32)
+    periodic[11 * RATE : 11 * RATE + 100 * 256] = np.tile(period, 100)
+    evidence_ = evidence("wire", plan, stimulus, periodic)
+    assert list(integrity.copied(evidence_)) == []
+
+
+def test_silence_of_a_few_codes_is_no_copied_block():
+    plan, stimulus, response = rendered("wire")
+    noise = 1e-5 * np.random.default_rng(0).standard_normal(len(response))
+    sixteen = np.round((response + noise) * 2**15) / 2**15
+    assert list(integrity.copied(evidence("wire", plan, stimulus, sixteen))) == []
