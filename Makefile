@@ -26,7 +26,7 @@ demo: $(RUNTIME)
 	$(BIN)/ampscope profile tweed -o captures/demo -y
 
 test: $(DEVELOPMENT) $(PLAYER) | debian-tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from profiler.errors import (
 from profiler.rig.interface import Block, StreamReport
 from profiler.rig.rig import Chain, Rig, SimulatedInterface
 from profiler.rig.simulated import Simulated
-from profiler.stimulus.plan import Marker, Noise, SignalDefinition, Sine
+from profiler.stimulus.plan import Marker, Noise, SignalDefinition, Silence, Sine
 from profiler.stimulus.synthesis import render
 
 RATE = 48_000
@@ -204,7 +204,14 @@ def long_plan():
         )
         for n in range(4)
     )
-    segments = tuple(itertools.chain(*passages))
+    pre_roll, post_roll = (
+        Silence(name=name, kind="silence", use="align", seconds=seconds)
+        for name, seconds in (("pre-roll", 0.5), ("post-roll", 1.0))
+    )
+    head, tail = (
+        Marker(name=name, kind="marker", use="align", level_dbfs=-12.0) for name in ("head", "tail")
+    )
+    segments = (pre_roll, head, *itertools.chain(*passages), tail, post_roll)
     return SignalDefinition(name="long", segments=segments).plan(RATE)
 
 

@@ -127,7 +127,7 @@ def test_a_dry_run_says_what_would_sound_and_makes_none(ampscope, command):
     said = " ".join(outcome.err.split())
     assert "an interface that nobody has, output channel 1, input channel 3" in said
     assert (
-        "peak -20.0 dBFS (ceiling -6 dBFS), 11 s, 0 s of them at full power, loud tones 0 %" in said
+        "peak -20.0 dBFS (ceiling -6 dBFS), 13 s, 0 s of them at full power, loud tones 0 %" in said
     )
     assert "no sound was made" in said
     assert wav.header(Path("c-stimulus.wav")).frames > 11 * 48_000
