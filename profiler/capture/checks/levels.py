@@ -34,6 +34,7 @@ WANTED_PEAK_DBFS = -12.0
 
 HOTTEST_GUITAR_DBU = 8.0  # a sine of 2.8 V peak: humbuckers reach 2 V, a line output 20 dBu
 SOFTEST_DBFS = -50.0  # below, no amp that is fed by a guitar's level bends
+ABOVE_SOFTEST = 3.0  # as a factor: the step to which it must go on falling
 BENT_DB = 1.0  # by which its gain has fallen there
 SIGMAS = 5.0  # by which that must be more than noise
 
@@ -162,15 +163,16 @@ def _bent_from_the_first(capture: AlignedCapture) -> Iterator[Finding]:
     from the send and not from the gain knob, no response shows.
     """
     for placed in capture.plan.of_kind("staircase"):
-        soft = [
-            s for s in ladder_steps(capture, placed) if amplitude_to_db(s.played) < SOFTEST_DBFS
-        ]
+        steps = list(ladder_steps(capture, placed))
+        soft = [s for s in steps if amplitude_to_db(s.played) < SOFTEST_DBFS]
         if len(soft) < 2 or not all(step.amplitude > 0.0 for step in soft):
             continue
         first, last = soft[0], soft[-1]
-        bent = float(amplitude_to_db(first.amplitude / first.played * last.played / last.amplitude))
+        bent = _fallen_db(first, last)
         sigma = float(amplitude_to_db(1.0 + first.sigma / first.amplitude))
-        if bent > max(BENT_DB, SIGMAS * sigma):
+        # what bends there bends the more above; hum beside the tone only lifts the softest
+        above = [s for s in steps if s.played > ABOVE_SOFTEST * last.played][:1]
+        if bent > max(BENT_DB, SIGMAS * sigma) and all(_fallen_db(last, s) > bent for s in above):
             level = float(amplitude_to_db(last.played))
             yield Finding(
                 name="line-level",
@@ -186,6 +188,11 @@ def _bent_from_the_first(capture: AlignedCapture) -> Iterator[Finding]:
                 action="put a reamp box or a pad before the amp, or lower the send",
             )
             return
+
+
+def _fallen_db(soft, loud):
+    """By how much the gain has fallen from one step to a louder one."""
+    return float(amplitude_to_db(soft.amplitude / soft.played * loud.played / loud.amplitude))
 
 
 def offsets(capture: AlignedCapture) -> Iterator[Finding]:

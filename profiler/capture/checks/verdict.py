@@ -4,6 +4,7 @@ A finding that stops can be accepted by name: then the work goes on, and `captur
 ever that it was accepted.
 """
 
+import datetime
 from collections.abc import Collection
 
 from profiler.capture.checks.check import check
@@ -23,12 +24,19 @@ class Verdict(Findings):
     accepted: tuple[FaultName, ...] = ()
     response_sha256: str
     calibrated_delay_samples: float | None
+    fingerprint_utc: datetime.datetime | None  # of the loop check it was held against
     method: int = METHOD
 
     @property
     def basis(self):
         """Two verdicts of one basis are the same."""
-        return self.accepted, self.response_sha256, self.calibrated_delay_samples, self.method
+        return (
+            self.accepted,
+            self.response_sha256,
+            self.calibrated_delay_samples,
+            self.fingerprint_utc,
+            self.method,
+        )
 
     def findings_only(self) -> Findings:
         """What a check reports, without what it was made from."""
@@ -52,10 +60,12 @@ def verdict(folder: CaptureFolder, accepted: Collection[FaultName] = ()) -> Verd
     evidence = Evidence.of(folder)
     record = folder.record()
     kept = _kept(folder)
+    fingerprint_utc = evidence.fingerprint and evidence.fingerprint.created_utc
     basis = (
         record.accepted,
         record.response_sha256,
         evidence.calibrated_delay_samples,
+        fingerprint_utc,
         METHOD,
     )
     if kept is not None and kept.basis == basis:
@@ -67,6 +77,7 @@ def verdict(folder: CaptureFolder, accepted: Collection[FaultName] = ()) -> Verd
         accepted=record.accepted,
         response_sha256=record.response_sha256,
         calibrated_delay_samples=evidence.calibrated_delay_samples,
+        fingerprint_utc=fingerprint_utc,
     )
     made.save(folder.findings_path)
     return made
