@@ -133,14 +133,19 @@ def train_and_export(
     listener: Listener,
     resume: bool = False,
     replace: bool = False,
+    accepted: Collection[FaultName] = (),
 ) -> tuple[TrainedModel, Path]:
     """Train on one or more captures; the model is kept in the first one's folder.
 
     Raises
     ------
+    CheckFailed
+        A take is not whole, or not of the device, and that was not accepted.
     TrainingError
         A model is there already (without `resume` or `replace`), or the captures do not suit.
     """
+    for folder in folders:
+        _checked(folder, accepted, listener)
     captures = [_aligned(folder, listener) for folder in folders]
     model_folder = folders[0].models_path / options.architecture
     if model_folder.exists() and not (resume or replace):

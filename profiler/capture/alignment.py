@@ -15,6 +15,8 @@ A delay is the position in the response minus the position in the stimulus, in s
 Times are those of the stimulus, in seconds. Arrays are mono.
 """
 
+import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +31,7 @@ from profiler.capture import diagnosis, slips
 from profiler.capture.folder import CaptureFolder
 from profiler.definitions import Record
 from profiler.errors import CaptureError, DefinitionError, NotAligned
+from profiler.rig.faults import FaultName
 from profiler.stimulus.plan import SignalPlan
 
 Reference = Literal["loopback", "calibration", "excess-phase", "given"]
@@ -96,6 +99,7 @@ def align(
     loopback: np.ndarray | None = None,
     calibrated_delay_samples: float | None = None,
     given_delay_samples: float | None = None,
+    accepted: Collection[FaultName] = (),
 ) -> Alignment:
     """Measure delay, polarity and drift of a take, and prove that it is whole.
 
@@ -112,6 +116,9 @@ def align(
         agrees with it within a sample.
     given_delay_samples : float, optional
         The delay, because the user knows better.
+    accepted : collection of str
+        Faults that the user lets pass: slips, a drift or a changed latency are not refused, and
+        the delay is the median over the take.
 
     Raises
     ------
@@ -130,7 +137,8 @@ def align(
     diagnosis.refuse_silence(response)
     if loopback is not None and loopback is not response and given_delay_samples is None:
         # what the interface loses, it loses in every channel, and a cable shows it best
-        _refuse_slipped_loop(plan, stimulus, loopback)
+        with _letting_pass(accepted):
+            _refuse_slipped_loop(plan, stimulus, loopback)
     try:
         found = slips.anchors(plan, stimulus, response)
     except NotAligned:
@@ -140,10 +148,14 @@ def align(
     best = int(np.argmax([anchor.confidence_db for anchor in found]))
     offsets, transfer = delays.relative_delays([a.stretch for a in found], rate, best)
     absolute = np.array([anchor.stretch.lag for anchor in found]) + offsets
-    slips.refuse_slips(
-        plan, stimulus, response, found, absolute, transfer, linear=response is loopback
-    )
+    with _letting_pass(accepted):
+        slips.refuse_slips(
+            plan, stimulus, response, found, absolute, transfer, linear=response is loopback
+        )
     drift_ppm, drift_sigma_ppm = _drift(plan, found, absolute)
+    if drift_ppm is not None and drift_sigma_ppm is not None:
+        with _letting_pass(accepted):
+            _refuse_drift(plan, drift_ppm, drift_sigma_ppm)
     own = delays.excess_delay(transfer, rate)
     if own is None:
         if given_delay_samples is not None:
@@ -159,7 +171,8 @@ def align(
         loop = _loopback_delay(plan, stimulus, loopback, found[0].stretch.lag)
         reference, samples, sigma = "loopback", loop.samples, loop.sigma
     elif calibrated_delay_samples is not None:
-        _check_calibration(calibrated_delay_samples, own.samples, sigma)
+        with _letting_pass(accepted):
+            _check_calibration(calibrated_delay_samples, own.samples, sigma)
         reference, samples = "calibration", float(calibrated_delay_samples)
         sigma = CALIBRATION_SIGMA
     centre = float(np.median(absolute))
@@ -240,6 +253,7 @@ def load_aligned(folder: CaptureFolder) -> AlignedCapture:
         response_sha256=record.response_sha256,
         calibrated_delay_samples=calibrated,
         given_delay_samples=record.given_delay_samples,
+        accepted=record.accepted,
     )
     alignment = _kept(folder, basis)
     if alignment is None:
@@ -250,6 +264,7 @@ def load_aligned(folder: CaptureFolder) -> AlignedCapture:
             loopback=loopback,
             calibrated_delay_samples=calibrated,
             given_delay_samples=record.given_delay_samples,
+            accepted=record.accepted,
         )
         alignment.save(folder.alignment_path)
         basis.save(_basis_path(folder))
@@ -263,6 +278,7 @@ class AlignmentBasis(Record):
     response_sha256: str
     calibrated_delay_samples: float | None
     given_delay_samples: float | None
+    accepted: tuple[FaultName, ...] = ()
     method: int = METHOD
 
 
@@ -316,7 +332,7 @@ def _loopback_delay(plan, stimulus, loopback, lag):
 
 
 def _drift(plan, found, absolute):
-    """Drift and its sigma in ppm; a take that drifts by more than half a sample is refused."""
+    """Drift and its sigma in ppm; None where one place alone tells the delay."""
     seconds = np.array([anchor.stretch.centre for anchor in found]) / plan.sample_rate
     if np.ptp(seconds) == 0.0:
         return None, None
@@ -324,15 +340,30 @@ def _drift(plan, found, absolute):
     ppm = 1e6 * slope / plan.sample_rate  # the slope is in samples a second
     scatter = np.std(absolute - start - slope * seconds)
     sigma = scatter * plan.seconds / (np.std(seconds) * np.sqrt(len(seconds)))
-    if abs(slope) * plan.seconds > LARGEST_DRIFT + 3 * sigma:
+    return ppm, float(1e6 * sigma / plan.seconds / plan.sample_rate)
+
+
+def _refuse_drift(plan, ppm, sigma_ppm):
+    """Refuse a take that drifts by more than half a sample."""
+    drifted, sigma = (1e-6 * each * plan.sample_rate * plan.seconds for each in (ppm, sigma_ppm))
+    if abs(drifted) > LARGEST_DRIFT + 3 * sigma:
         raise NotAligned(
-            f"the delay drifts by {slope * plan.seconds:+.2f} samples over the take "
+            f"the delay drifts by {drifted:+.2f} samples over the take "
             f"({ppm:+.2f} ppm, at most {LARGEST_DRIFT:g} samples expected)",
             ONE_CLOCK,
             fault="clock-drift",
             size=ppm,
         )
-    return ppm, float(1e6 * sigma / plan.seconds / plan.sample_rate)
+
+
+@contextlib.contextmanager
+def _letting_pass(accepted):
+    """A refusal passes when all that it refuses was accepted."""
+    try:
+        yield
+    except NotAligned as refusal:
+        if not {refusal.fault, *(other.fault for other in refusal.others)} <= set(accepted):
+            raise
 
 
 def _check_calibration(calibrated, measured, sigma):

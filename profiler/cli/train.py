@@ -12,10 +12,11 @@ from profiler.cli import console, options
     "captures", metavar="CAPTURE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @options.training
+@options.accept
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
 @click.option("-y", "--yes", is_flag=True, help="Train anew where a model is already.")
 @options.json_output
-def command(captures, resume, yes, as_json, **training):
+def command(captures, resume, yes, accepted, as_json, **training):
     """Train a model of the device behind one or more captures.
 
     The model is kept in the first capture's folder. Ctrl-C keeps and exports the best so far.
@@ -31,6 +32,7 @@ def command(captures, resume, yes, as_json, **training):
             listener=progress,
             resume=resume,
             replace=yes,
+            accepted=accepted,
         )
     if model.interrupted:
         raise interruption(model, nam_path)

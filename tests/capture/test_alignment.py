@@ -382,3 +382,24 @@ def test_the_loopback_channel_of_a_capture_is_what_it_is_aligned_by(tmp_path):
     alignment = load_aligned(folder).alignment
     assert alignment.reference == "loopback"
     assert alignment.delay_samples == pytest.approx(interface.round_trip_samples, abs=1e-3)
+
+
+def test_what_the_user_accepts_is_not_refused():
+    plan, stimulus = played()
+    drifting = np.interp(
+        np.arange(len(stimulus)) * (1 - 8e-6) - 300, np.arange(len(stimulus)), stimulus
+    )
+    with pytest.raises(NotAligned, match="drifts by"):
+        align(plan, stimulus, drifting)
+    alignment = align(plan, stimulus, drifting, accepted=("clock-drift",))
+    assert alignment.drift_ppm == pytest.approx(8.0, abs=0.2)
+    with pytest.raises(NotAligned, match="drifts by"):
+        align(plan, stimulus, drifting, accepted=("lost-block",))
+
+    slipped = np.concatenate([np.zeros(300), stimulus[:100_000], stimulus[100_064:]])
+    slipped = np.pad(slipped, (0, 64))[: len(stimulus)]
+    with pytest.raises(NotAligned, match="64 samples were lost"):
+        align(plan, stimulus, slipped)
+    # of two markers a slip between them is a drift as well
+    accepted = ("lost-block", "clock-drift")
+    assert align(plan, stimulus, slipped, accepted=accepted).polarity == 1
