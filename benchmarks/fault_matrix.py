@@ -30,6 +30,7 @@ from profiler.capture.checks.evidence import Evidence
 from profiler.capture.loop import fingerprint_of, measure_loop
 from profiler.rig.connect import connect
 from profiler.rig.faults import KINDS, Fault, inject, weakest
+from profiler.rig.interface import StreamReport
 from profiler.rig.rig import load_rig
 from profiler.stimulus.plan import SignalPlan, load_signal
 from profiler.stimulus.synthesis import render
@@ -41,6 +42,8 @@ ON_A_LOOP = "wire"
 
 # What can be told on one kind of rig only, beyond what KINDS says.
 NOT_ON_A_LOOP = {"bypass", "line-level"}
+# Two channels that differ are no take to be checked: importing refuses them.
+REFUSED = {("file-hygiene", "stereo")}
 # These happen before the device, so they must be played through it.
 BEFORE_THE_DEVICE = {"line-level", "wrong-stimulus"}
 # These have a place; the others last for the whole take.
@@ -58,6 +61,7 @@ PLACES = (3.0, 16.5)  # seconds of the signal between which such a fault begins
 # A noise in the room is told where nothing sounds, where a tone does, or where a passage comes
 # again; reflections are there all the time.
 PLACES_OF = {"room-noise, burst": (11.0, 13.0), "room-noise, reflection": (0.0, 0.0)}
+TELL_EVERY = 100  # takes
 GUITAR_DBU = -0.8  # of a peak of 0 dBFS that is a peak of 1 V
 
 
@@ -98,7 +102,7 @@ def fault_cases(seeds: int, rigs=RIGS) -> list[Case]:
         for rig in rigs
         for name, kind in KINDS.items()
         for variant in kind.variants or (None,)
-        if name != "file-hygiene"
+        if (name, variant) not in REFUSED
         and (rig == ON_A_LOOP or not kind.loop_only)
         and not (rig == ON_A_LOOP and name in NOT_ON_A_LOOP)
     ]
@@ -164,7 +168,14 @@ def run(cases: list[Case], workers: int) -> list[Outcome]:
     if workers == 1:
         return [outcome(case) for case in cases]
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(outcome, cases, chunksize=16))
+        return list(_told(pool.map(outcome, cases, chunksize=16), len(cases)))
+
+
+def _told(results, count):
+    for number, result in enumerate(results, 1):
+        if number % TELL_EVERY == 0:
+            print(f"{number} of {count} takes", file=sys.stderr, flush=True)
+        yield result
 
 
 def _row(case):
@@ -231,11 +242,13 @@ def _faulty(case):
         response *= min(1.0, 0.9 / np.max(np.abs(response)))  # the return is turned down for it
     else:
         response = inject(plan, stimulus, response, {case.fault: fault})
+    files = StreamReport("file", "response.wav", RATE, len(response), blocks=0)
     return Evidence(
         plan=plan,
         stimulus=stimulus,
         response=response,
         is_loop=case.rig == ON_A_LOOP,
+        stream=files if case.fault == "file-hygiene" else None,
         calibrated_delay_samples=latency if case.fault == "latency-changed" else None,
         # a send that was calibrated: 14 dB more are told from nothing else
         full_scale_dbu=GUITAR_DBU + fault.strength if case.fault == "line-level" else None,
