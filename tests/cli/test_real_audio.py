@@ -72,14 +72,16 @@ def start(server, tmp_path, monkeypatch):
 
 def test_a_device_that_bends_the_signal_becomes_a_model(server, start, tmp_path):
     server.start_client(insert_command("amp", str(INSERT_DELAY)), "amp:out")
-    process = start("amp", "profile", "./rig.toml", *QUICKLY, "-o", "c", "-y", "--json")
-    out, err = process.communicate(timeout=120)
+    # as long as it takes on a busy machine, and no longer on another
+    until = (*QUICKLY[:-1], "0.8", "--until-esr", "0.08")
+    process = start("amp", "profile", "./rig.toml", *until, "-o", "c", "-y", "--json")
+    out, err = process.communicate(timeout=200)
     assert process.returncode in (0, 3), err
     result = json.loads(out)
     # the insert adds whole samples to one JACK period each way round
     assert result["alignment"]["delay_samples"] == pytest.approx(PERIOD + INSERT_DELAY, abs=0.1)
     assert result["alignment"]["polarity"] == 1
-    assert result["verification"]["esr"] < 0.2  # six seconds of a busy machine
+    assert result["verification"]["esr"] < 0.2
     nam.read(tmp_path / result["nam"])
 
 
