@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 
 from profiler.capture.alignment import align
+from profiler.capture.checks.check import check
+from profiler.capture.checks.evidence import Evidence
 from profiler.capture.watchdog import Watchdog
 from profiler.errors import InterfaceError, NotAligned, ProfilerError, SafetyStop
 from profiler.rig import portaudio
 from profiler.rig.portaudio import Device, PortAudio, choose_device
 from profiler.rig.rig import Rig
-from profiler.stimulus.plan import SignalDefinition
+from profiler.stimulus.plan import SignalDefinition, load_signal
 from profiler.stimulus.synthesis import render
 from tests.rig import real_take
 from tests.rig.bending_insert import bend
@@ -418,8 +420,9 @@ def assert_whole_or_noted(stimulus, response, report):
     return len(wrong)
 
 
-def test_blocks_lost_by_a_slow_callback_are_noted_where_they_were(hasty):
-    stimulus = stimulus_for(3.0)
+def test_blocks_lost_by_a_slow_callback_are_noted_where_they_were_and_found(hasty):
+    plan = load_signal("latency").plan(RATE)
+    stimulus = render(plan)
     blocks = []
 
     def watch(block, frame):
@@ -429,9 +432,13 @@ def test_blocks_lost_by_a_slow_callback_are_noted_where_they_were(hasty):
     report = PortAudio(rig_for("loopback")).play_record(
         [stimulus], len(stimulus), lambda block: blocks.append(block.samples[:, 0]), watch
     )
-    assert assert_whole_or_noted(stimulus, np.concatenate(blocks), report) >= PERIOD
+    response = np.concatenate(blocks)
+    assert assert_whole_or_noted(stimulus, response, report) >= PERIOD
     jumps = [note for note in report.notes if "clock jumped" in note]
     assert any(int(note.split()[-2]) > 0.05 * RATE for note in jumps)
+    first, *_ = check(Evidence(plan, stimulus, response, is_loop=True, stream=report)).findings
+    assert (first.name, first.measured) == ("repeated-block", PERIOD)
+    assert first.at_seconds == pytest.approx(300 * PERIOD / RATE, abs=0.2)
 
 
 def test_a_hasty_server_that_pauses_leaves_a_whole_take_or_a_note(hasty):
