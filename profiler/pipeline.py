@@ -106,7 +106,7 @@ def profile(
     KeyboardInterrupt
         Ctrl-C. In training the best model so far is exported and verified first.
     """
-    folder = _captured(rig, plan, Path(path), connect, listener, replace, passes)
+    folder = _captured(rig, plan, Path(path), connect, listener, replace, passes, accepted)
     checked = _checked(folder, accepted, listener)
     capture = _aligned(folder, listener)
     analysis = _measured(folder, capture, listener)
@@ -226,7 +226,7 @@ def interruption(model: TrainedModel, nam_path: Path) -> KeyboardInterrupt:
     return interrupt
 
 
-def _captured(rig, plan, path, connect, listener, replace, passes):
+def _captured(rig, plan, path, connect, listener, replace, passes, accepted):
     folder = CaptureFolder(path)
     folder.finish()
     if folder.record_path.is_file():
@@ -244,7 +244,7 @@ def _captured(rig, plan, path, connect, listener, replace, passes):
             )
     if rig.interface.driver == "file":
         listener.started("capture")
-        import_pair(rig, path, replace=replace)
+        import_pair(rig, path, replace=replace, accepted=accepted)
         repairs = folder.record().repairs
         listener.finished("capture", "; ".join(repairs) or "imported as it is")
         return folder

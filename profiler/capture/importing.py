@@ -14,6 +14,7 @@ import datetime
 import itertools
 import math
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from profiler import wav
 from profiler.capture.alignment import align
 from profiler.capture.folder import CaptureFolder, CaptureRecord
 from profiler.errors import CaptureError, NotAligned, ProfilerError
+from profiler.rig.faults import FaultName
 from profiler.rig.interface import StreamReport
 from profiler.rig.rig import FileInterface, Rig
 from profiler.stimulus.plan import SAMPLE_RATES, File, SignalPlan, plan_path
@@ -38,7 +40,9 @@ OFFSET_BAND_HZ = (150.0, 8_000.0)
 PLAN_AGREEMENT_DB = -50.0  # 16-bit files with dither stay well below
 
 
-def import_pair(rig: Rig, path: Path, *, replace: bool = False) -> CaptureFolder:
+def import_pair(
+    rig: Rig, path: Path, *, replace: bool = False, accepted: Collection[FaultName] = ()
+) -> CaptureFolder:
     """Make a capture in the folder `path` of the pair that a file rig names.
 
     The plan is read from `<stimulus>.plan.json`, which `ampscope signal make` wrote beside
@@ -52,6 +56,8 @@ def import_pair(rig: Rig, path: Path, *, replace: bool = False) -> CaptureFolder
         differ, and the delay when the user knows better. Its chain describes the device.
     path : Path
         Folder of the capture; with `replace` what is in it is taken anew.
+    accepted : collection of str
+        Faults that the user lets pass, as in `alignment.align`; written into the capture.
 
     Raises
     ------
@@ -72,7 +78,7 @@ def import_pair(rig: Rig, path: Path, *, replace: bool = False) -> CaptureFolder
     response = _fitted(response, offset, plan, stimulus_path, response_path, repairs)
     given = None if delay_samples is None else delay_samples - offset
     try:
-        align(plan, stimulus, response, given_delay_samples=given)
+        align(plan, stimulus, response, given_delay_samples=given, accepted=accepted)
     except NotAligned as error:
         raise NotAligned(
             f"{response_path}: {error.cause}",
@@ -81,7 +87,7 @@ def import_pair(rig: Rig, path: Path, *, replace: bool = False) -> CaptureFolder
             at_seconds=error.at_seconds,
             size=error.size,
         ) from error
-    return _write(path, rig, plan, stimulus, response, given, repairs, replace)
+    return _write(path, rig, plan, stimulus, response, given, repairs, accepted, replace)
 
 
 def _stimulus(path, repairs):
@@ -237,7 +243,7 @@ def _fitted(response, offset, plan, stimulus_path, response_path, repairs):
     return np.pad(moved, (0, missing))
 
 
-def _write(path, rig, plan, stimulus, response, given, repairs, replace):
+def _write(path, rig, plan, stimulus, response, given, repairs, accepted, replace):
     folder = CaptureFolder(Path(path))
     unfinished = (
         set() if folder.record_path.exists() else {folder.stimulus_path, folder.response_path}
@@ -263,6 +269,7 @@ def _write(path, rig, plan, stimulus, response, given, repairs, replace):
             response_sha256=wav.sha256(folder.response_path),
             given_delay_samples=given,
             repairs=tuple(repairs),
+            accepted=tuple(sorted(accepted)),
         )
         record.save(folder.record_path)
     except (ProfilerError, KeyboardInterrupt):

@@ -65,4 +65,4 @@ def command(
         ),
         chain=Chain(make=make, model=model, gear_type=gear_type),
     )
-    show_capture(import_pair(rig, output, replace=yes), accepted, as_json)
+    show_capture(import_pair(rig, output, replace=yes, accepted=accepted), accepted, as_json)

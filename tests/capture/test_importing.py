@@ -58,7 +58,16 @@ def pair(plan):
 def imported(plan, pair, tmp_path):
     """Import the pair with something done to its files."""
 
-    def run(response=None, *, stimulus=None, with_plan=True, rate=RATE, subtype="FLOAT", **facts):
+    def run(
+        response=None,
+        *,
+        stimulus=None,
+        with_plan=True,
+        rate=RATE,
+        subtype="FLOAT",
+        accepted=(),
+        **facts,
+    ):
         played, recorded = tmp_path / "played.wav", tmp_path / "recorded.wav"
         wav.write(played, pair[0] if stimulus is None else stimulus, RATE)
         if with_plan:
@@ -68,7 +77,7 @@ def imported(plan, pair, tmp_path):
             driver="file", stimulus=str(played), response=str(recorded), **facts
         )
         rig = Rig(name="pair", maximum_send_dbfs=0.0, interface=interface)
-        return import_pair(rig, tmp_path / "c")
+        return import_pair(rig, tmp_path / "c", accepted=accepted)
 
     return run
 
@@ -184,6 +193,16 @@ def test_a_response_with_a_piece_missing_is_refused_with_the_file(imported, pair
     with pytest.raises(NotAligned, match=r"recorded\.wav: .*256 samples"):
         imported(np.pad(response, (0, 256)))
     assert not (tmp_path / "c").exists()
+
+
+def test_what_the_user_accepts_is_imported_and_written_down(imported, pair):
+    response = np.pad(np.delete(pair[1], slice(2 * RATE, 2 * RATE + 256)), (0, 256))
+    with pytest.raises(NotAligned) as refusal:
+        imported(response)
+    assert (refusal.value.fault, refusal.value.size) == ("lost-block", 256)
+    folder = imported(response, accepted=("lost-block", "clock-drift"))
+    assert folder.record().accepted == ("clock-drift", "lost-block")
+    assert delay_of(folder) == pytest.approx(DELAY, abs=256 + 1)
 
 
 def test_a_silent_stimulus_is_refused(imported, pair):
