@@ -203,12 +203,14 @@ def _varied(case, rate=RATE, faults=None):
     """The rig of a case, with a seed's own interface."""
     rng = np.random.default_rng([case.seed, RIGS.index(case.rig)])
     rig = load_rig(case.rig)
+    upright = case.rig == ON_A_LOOP or case.fault == "polarity-inverted"
     changed = {
         "sample_rate": rate,
         "loopback_channel": None,
         "round_trip_samples": float(rng.uniform(64, 8000)),
         "gain_db": float(rng.uniform(-12, -2) if case.rig != "tweed" else rng.uniform(-6, 2)),
-        "polarity": int(rng.choice([1, -1])) if case.rig != ON_A_LOOP else 1,
+        # what is inverted twice is upright
+        "polarity": 1 if upright else int(rng.choice([1, -1])),
         "noise_rms_dbfs": float(rng.uniform(-105, -85)),
         "seed": case.seed,
         "faults": faults or {},
@@ -218,15 +220,16 @@ def _varied(case, rate=RATE, faults=None):
 
 
 @functools.lru_cache(maxsize=4)
-def _take(rig_name, seed):
+def _take(rig_name, seed, fault=None):
     """A clean take at 48 kHz, and its true round trip."""
-    rig, _ = _varied(Case(rig_name, seed))
+    rig, _ = _varied(Case(rig_name, seed, fault))
     return _recorded(rig, RATE), rig.interface.round_trip_samples
 
 
 def _faulty(case):
     plan, stimulus = _stimulus(RATE)
-    response, latency = _take(case.rig, case.seed)
+    upright = case.fault if case.fault == "polarity-inverted" else None
+    response, latency = _take(case.rig, case.seed, upright)
     rng = np.random.default_rng([case.seed, list(KINDS).index(case.fault)])
     fault = Fault(
         strength=weakest(case.fault, response),

@@ -92,6 +92,7 @@ EXPLAINS: dict[FaultName, frozenset[FaultName]] = {
     "enhancement": frozenset({"zero-fill", "noise-gate", "direct-monitoring", "room-noise"}),
     "return-clipped": frozenset({"shared-mode-limiter", "send-saturates"}),
     "line-level": frozenset({"send-saturates"}),
+    "mains-step": frozenset({"room-noise"}),  # its hum sounds in one of two passes
 }
 
 

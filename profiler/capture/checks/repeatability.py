@@ -10,7 +10,7 @@ Times are those of the stimulus. A change is the last reading re the first, in d
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,8 @@ OWN_SIGMA_DB = 0.002  # to which a clean device repeats itself, noise apart
 UNSTEADY_DB = 0.05  # scatter of the gain within a passage: it changes there
 UNEXPLAINED = 0.3  # of a change, by which the better story may miss a reading
 
+STEP_AT = (0.1, 0.5, 0.9)  # of the time between two readings
+SPOILT_PENALTY = 50.0  # of misfit, for leaving out a reading
 TIME_CONSTANTS = (0.1, 0.25, 0.5, 1.0, 4.0)  # of a slow approach, re the take
 GAIN_SECONDS = 0.25  # blocks of a passage played twice
 
@@ -105,9 +107,8 @@ def _change(readings, limit_db, capture):
     spread = np.ptp(readings.values)
     if spread <= max(limit_db, SIGMAS * float(np.hypot(*np.sort(readings.sigmas)[-2:]))):
         return None
-    seconds, last = readings.seconds, len(readings.seconds) - 1
-    middles = 0.5 * (seconds[:-1] + seconds[1:])
-    step, step_misfit = _best(readings, [_stepping(middle) for middle in middles])
+    last = len(readings.seconds) - 1
+    step, step_misfit = _best_step(readings)
     approaches = [_approaching(part * capture.plan.seconds) for part in TIME_CONSTANTS]
     approach, approach_misfit = _best(readings, approaches)
     is_step = step_misfit <= approach_misfit
@@ -116,6 +117,32 @@ def _change(readings, limit_db, capture):
         return None
     change_db = float(told[0][last] - told[0][0])
     return _Change(change_db, told[1] if is_step else None)
+
+
+def _best_step(readings):
+    """The step that meets the readings best: values, the reading after which it is; misfit.
+
+    Between two readings it may be anywhere, before a passage that is played twice or after it.
+    One that falls on a reading spoils that one, which is then left out, if that makes a plain
+    difference.
+    """
+    before, after = readings.seconds[:-1], readings.seconds[1:]
+    places = [b + part * (a - b) for b, a in zip(before, after, strict=True) for part in STEP_AT]
+    (values, index), least = _best(readings, [_stepping(place) for place in places])
+    best = values, index // len(STEP_AT)
+    for spoilt in range(1, len(readings.seconds) - 1):
+        kept = np.arange(len(readings.seconds)) != spoilt
+        others = replace(
+            readings,
+            seconds=readings.seconds[kept],
+            values=readings.values[kept],
+            sigmas=readings.sigmas[kept],
+        )
+        (values, _), misfit = _best(others, [_stepping(readings.seconds[spoilt])])
+        if misfit + SPOILT_PENALTY < least:
+            best, least = (np.insert(values, spoilt, readings.values[spoilt]), spoilt), misfit
+            least += SPOILT_PENALTY
+    return best, least
 
 
 def _best(readings, courses: list[Callable]):
