@@ -116,6 +116,8 @@ def _change(readings, limit_db, capture):
     if np.max(np.abs(readings.values - told[0])) > UNEXPLAINED * spread:
         return None
     change_db = float(told[0][last] - told[0][0])
+    if abs(change_db) < (1.0 - UNEXPLAINED) * spread:  # it wanders, and comes back
+        return None
     return _Change(change_db, told[1] if is_step else None)
 
 

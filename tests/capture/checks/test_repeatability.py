@@ -98,3 +98,12 @@ def test_an_effect_is_no_change_of_the_device(variant):
 def test_a_burst_of_noise_is_no_change_of_the_device():
     for at_seconds in (10.4, 14.4):  # on a probe
         assert list(findings(faulty(1, "room-noise", at_seconds=at_seconds))) == []
+
+
+@pytest.mark.parametrize("at_seconds", [10.9, 11.2, 14.55])
+def test_a_step_beside_a_passage_or_on_a_probe_is_a_step(at_seconds):
+    for seed in (0, 1):
+        stepped = changed(seed, lambda t: np.where(t < at_seconds, 1.0, 10 ** (0.5 / 20)))
+        finding = only(findings(stepped))
+        assert finding.name == "knob-moved"
+        assert finding.measured == pytest.approx(0.5, abs=0.05)
