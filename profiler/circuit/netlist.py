@@ -91,7 +91,9 @@ class IdealTransformer(NamedTuple):
 
 class OpAmp(NamedTuple):
     """An ideal operational amplifier: no input current, and what its output does is such that
-    plus and minus are equal. With rails, the output stays between them within tenths of a volt.
+    plus and minus are equal. With rails, the output stays between them within tenths of a volt:
+    from there on plus and minus differ by what a diode to the rail, `OP_AMP_RAIL`, would draw, 1 A
+    a volt.
     """
 
     plus: str
@@ -99,6 +101,9 @@ class OpAmp(NamedTuple):
     out: str
     low_volts: float | None = None
     high_volts: float | None = None
+
+
+OP_AMP_RAIL = diode.Junction(saturation_amperes=1e-6, emission_volts=10e-3)
 
 
 class Triode(NamedTuple):

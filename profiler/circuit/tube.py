@@ -13,6 +13,7 @@ from scipy import optimize
 
 GRID_OHMS = 2_000.0  # of a conducting grid
 GRID_KNEE_VOLTS = 0.4  # on either side of zero, where it begins to conduct
+SCREEN_LEAST_VOLTS = 1.0  # below it a screen counts as having it
 
 
 class Triode(NamedTuple):
@@ -66,7 +67,11 @@ def triode_current(tube: Triode, grid, plate):
 
 
 def pentode_drive(tube: Pentode, grid, screen):
-    """E1 ** EX of Koren: what grid and screen (scalars or arrays) make of the current."""
+    """E1 ** EX of Koren: what grid and screen (scalars or arrays) make of the current.
+
+    The plate draws 2 / KG1 atan(plate / KVB) of it (nothing backwards), the screen 1 / KG2.
+    """
+    screen = np.maximum(screen, SCREEN_LEAST_VOLTS)
     e1 = screen / tube.kp * np.logaddexp(0.0, tube.kp * (1.0 / tube.mu + grid / screen))
     return e1**tube.ex
 
