@@ -107,10 +107,13 @@ OP_AMP_RAIL = diode.Junction(saturation_amperes=1e-6, emission_volts=10e-3)
 
 
 class Triode(NamedTuple):
+    """A triode. `grid_conducts` is off where the netlist itself says what its grid draws."""
+
     plate: str
     grid: str
     cathode: str
     model: tube.Triode
+    grid_conducts: bool = True
 
 
 class Pentode(NamedTuple):

@@ -42,6 +42,7 @@ from profiler.errors import ProfilerError
 
 STEPS_A_SAMPLE = 2
 RELATIVE_TOLERANCE = 1e-6
+TOLERANCE_AMPERES = 1e-12  # where amperes flow, nothing converges to that: 1e-9 then
 TIMEOUT_SECONDS = 240.0
 
 # k T / q at SPICE's 27 degrees Celsius, with ngspice's own constants.
@@ -57,6 +58,7 @@ def to_spice(
     frames: int,
     steps_a_sample: int = STEPS_A_SAMPLE,
     relative_tolerance: float = RELATIVE_TOLERANCE,
+    tolerance_amperes: float = TOLERANCE_AMPERES,
 ) -> str:
     """A deck for `ngspice -b`.
 
@@ -85,8 +87,8 @@ def to_spice(
         *(line for k, c in enumerate(netlist.components) for line in _card(c, str(k), name)),
         f'.model source filesource (file="{input_file}" amploffset=[0] amplscale=[1]'
         " timeoffset=0 timescale=1 timerelative=false amplstep=false)",
-        f".options reltol={relative_tolerance:g} abstol=1e-13 vntol=1e-9 chgtol=1e-18 trtol=1"
-        " gmin=1e-18 itl1=1000 itl2=1000 itl4=200",
+        f".options reltol={relative_tolerance:g} abstol={tolerance_amperes:g} vntol=1e-7"
+        " chgtol=1e-18 trtol=1 gmin=1e-18 itl1=1000 itl2=1000 itl4=200",
         ".control",
         "set numdgt=16",
         "set wr_singlescale",
@@ -118,7 +120,7 @@ def run_spice(
     volts : (n,) float array
         At the input; the circuit rests at the first of them.
     options
-        `steps_a_sample` and `relative_tolerance` of `to_spice`.
+        `steps_a_sample`, `relative_tolerance` and `tolerance_amperes` of `to_spice`.
 
     Returns
     -------
@@ -279,7 +281,7 @@ def _triode(component, k, name):
         f"/sqrt({tube.kvb:.15g}+{plate_volts}*{plate_volts}))",
         f"B{k}e e{k} 0 V=uramp({plate_volts})/{tube.kp:.15g}*{_softplus(f'V(x{k})')}",
         f"B{k} {plate} {cathode} I={2.0 / tube.kg1:.15g}*uramp(V(e{k}))^{tube.ex:.15g}",
-        _grid(k, grid, cathode),
+        *([_grid(k, grid, cathode)] if component.grid_conducts else []),
     ]
 
 
