@@ -27,11 +27,15 @@ TRIODE, PENTODE, JUNCTION, VACUUM, TRANSISTOR, IRON = range(6)
 CONTROLS = (2, 3, 1, 1, 2, 1)  # how many a kind has
 CURRENTS = (2, 3, 1, 1, 2, 1)
 MOST_CONTROLS = 3
-PARAMETERS = 6
+PARAMETERS = 7
 
 # A junction's exponential goes on as a straight line from here, in emission volts: no input,
 # however wrong, may overflow it. At 1e-14 A of saturation this is 1e21 A.
 EXPONENT_LIMIT = 80.0
+
+# A junction does not conduct, to some parts in a billion of its saturation current, from so many
+# emission volts backwards on.
+BLOCKS = -20.0
 
 # A tube is cut off, to the last bit, where what its grid leaves is this many e-folds down.
 CUT_OFF = -80.0
@@ -47,6 +51,7 @@ class Devices(NamedTuple):
     current: np.ndarray  # (devices,) int, its first current
     parameters: np.ndarray  # (devices, PARAMETERS)
     scale: np.ndarray  # (controls,): over how much of each control a device bends, V (Wb)
+    idle: np.ndarray  # (controls,): below it, a control may stand anywhere: nothing flows
 
 
 def table(rows: list[tuple[int, tuple[float, ...]]]) -> Devices:
@@ -62,6 +67,7 @@ def table(rows: list[tuple[int, tuple[float, ...]]]) -> Devices:
         np.cumsum([0, *(CURRENTS[kind] for kind in kinds)], dtype=np.int64)[:-1],
         parameters,
         np.array(scales, dtype=np.float64),
+        np.array([_idle(kind, values) for kind, values in rows for _ in range(CONTROLS[kind])]),
     )
 
 
@@ -70,8 +76,9 @@ def row_of(component) -> tuple[int, tuple[float, ...]]:
     match component:
         case netlist.Triode(model=tube, grid_conducts=conducts):
             return TRIODE, (tube.mu, tube.ex, tube.kg1, tube.kp, tube.kvb, float(conducts))
-        case netlist.Pentode(model=tube):
-            return PENTODE, (tube.mu, tube.ex, tube.kg1, tube.kg2, tube.kp, tube.kvb)
+        case netlist.Pentode(model=tube, grid_conducts=conducts):
+            curve = (tube.mu, tube.ex, tube.kg1, tube.kg2, tube.kp, tube.kvb)
+            return PENTODE, (*curve, float(conducts))
         case netlist.Diode(model=Junction(saturation, emission)):
             return JUNCTION, (saturation, emission)
         case netlist.Diode(model=VacuumDiode(perveance)):
@@ -88,6 +95,12 @@ def row_of(component) -> tuple[int, tuple[float, ...]]:
         case netlist.SaturatingInductor(_, _, henries, webers, exponent):
             return IRON, (henries, webers, float(exponent))
     raise ValueError(f"got {component!r}: it is linear, or unknown")
+
+
+def _idle(kind, values):
+    if kind == JUNCTION:
+        return BLOCKS * values[1]
+    return 0.0 if kind == VACUUM else -np.inf
 
 
 def _scales(kind, values):
@@ -244,7 +257,7 @@ def _pentode(p, v, i, g):
     mu, ex, kg1, kg2, kp, kvb = p[0], p[1], p[2], p[3], p[4], p[5]
     grid, plate = v[0], v[2]
     screen = max(v[1], SCREEN_LEAST_VOLTS)
-    i[2], g[2, 0] = grid_current(grid)
+    i[2], g[2, 0] = grid_current(grid) if p[6] > 0.0 else (0.0, 0.0)
     g[2, 1] = 0.0
     g[2, 2] = 0.0
     for k in range(2):

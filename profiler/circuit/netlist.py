@@ -124,6 +124,7 @@ class Pentode(NamedTuple):
     grid: str
     cathode: str
     model: tube.Pentode
+    grid_conducts: bool = True
 
 
 class Diode(NamedTuple):

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import linalg
 
 from profiler.circuit.devices import CONTROLS, CURRENTS, MOST_CONTROLS, Devices, evaluate, limit
-from profiler.circuit.nodal import Nodal
+from profiler.circuit.netlist import Netlist
+from profiler.circuit.nodal import Nodal, assemble
 from profiler.errors import ProfilerError
 
 ITERATIONS = 200
@@ -75,6 +76,13 @@ def islands(nodal: Nodal) -> np.ndarray:
     rows = 1.0 / np.maximum(np.max(np.abs(decided), axis=1), 1e-12)
     w = rows[:, None] * linalg.null_space((decided * rows[:, None]).T, rcond=1e-13)
     return w / np.max(np.abs(w), axis=0) if w.shape[1] else w
+
+
+def rest_voltages(netlist: Netlist) -> dict[str, float]:
+    """The voltage of every node at rest, V; errors as `operating_point`."""
+    nodal = assemble(netlist)
+    unknowns = operating_point(nodal).unknowns
+    return {node: float(unknowns[k]) for node, k in nodal.nodes.items()}
 
 
 def grounded(nodal: Nodal) -> np.ndarray:

@@ -88,7 +88,7 @@ def to_spice(
         f'.model source filesource (file="{input_file}" amploffset=[0] amplscale=[1]'
         " timeoffset=0 timescale=1 timerelative=false amplstep=false)",
         f".options reltol={relative_tolerance:g} abstol={tolerance_amperes:g} vntol=1e-7"
-        " chgtol=1e-18 trtol=1 gmin=1e-18 itl1=1000 itl2=1000 itl4=200",
+        " chgtol=1e-15 trtol=1 gmin=1e-18 itl1=1000 itl2=1000 itl4=200",
         ".control",
         "set numdgt=16",
         "set wr_singlescale",
@@ -302,5 +302,5 @@ def _pentode(component, k, name):
         f"B{k} {plate} {cathode} "
         f"I={2.0 / tube.kg1:.15g}*V(d{k})*atan(uramp({plate_volts})/{tube.kvb:.15g})",
         f"B{k}s {screen} {cathode} I=V(d{k})/{tube.kg2:.15g}",
-        _grid(k, grid, cathode),
+        *([_grid(k, grid, cathode)] if component.grid_conducts else []),
     ]

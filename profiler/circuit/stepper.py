@@ -274,10 +274,12 @@ def _eliminate(matrix, right, size):
 def _distance(devices, a, b):
     """The largest difference of two sets of controls, in scales of their devices.
 
-    Written so that a NaN is far away.
+    Where a device idles, its controls may differ. Written so that a NaN is far away.
     """
     largest = 0.0
     for c in range(len(a)):
+        if a[c] < devices.idle[c] and b[c] < devices.idle[c]:
+            continue
         apart = abs(a[c] - b[c]) / devices.scale[c]
         if not apart <= largest:
             largest = apart
