@@ -77,8 +77,8 @@ def row_of(component) -> tuple[int, tuple[float, ...]]:
         case netlist.Triode(model=tube, grid_conducts=conducts):
             return TRIODE, (tube.mu, tube.ex, tube.kg1, tube.kp, tube.kvb, float(conducts))
         case netlist.Pentode(model=tube, grid_conducts=conducts):
-            curve = (tube.mu, tube.ex, tube.kg1, tube.kg2, tube.kp, tube.kvb)
-            return PENTODE, (*curve, float(conducts))
+            koren = tube.mu, tube.ex, tube.kg1, tube.kg2, tube.kp, tube.kvb
+            return PENTODE, (*koren, float(conducts))
         case netlist.Diode(model=Junction(saturation, emission)):
             return JUNCTION, (saturation, emission)
         case netlist.Diode(model=VacuumDiode(perveance)):

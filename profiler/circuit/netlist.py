@@ -117,7 +117,7 @@ class Triode(NamedTuple):
 
 
 class Pentode(NamedTuple):
-    """A pentode or beam tetrode; its suppressor lies on the cathode."""
+    """A pentode or beam tetrode, its suppressor on the cathode; `grid_conducts` as in `Triode`."""
 
     plate: str
     screen: str
