@@ -167,3 +167,14 @@ def _split(text, units, expected):
     if match is None or match[2].lower() not in units:
         raise ValueError(f"expected {expected}, got {text!r}")
     return float(match[1]), match[2].lower()
+
+
+_PREFIXES = ((1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
+
+
+def with_prefix(value: float, unit: str) -> str:
+    """A value to four digits, as on a part: `22 nF`, `1.5 kohm`."""
+    if value == 0.0:
+        return f"0 {unit}"
+    size, prefix = next((p for p in _PREFIXES if abs(value) >= 0.99995 * p[0]), _PREFIXES[-1])
+    return f"{value / size:.4g} {prefix}{unit}"

@@ -151,3 +151,19 @@ def test_a_time_is_said_as_a_person_says_it(seconds, said):
 )
 def test_a_ratio_is_said_in_percent_and_next_to_nothing_without_a_number(ratio, said):
     assert units.spoken_percent(ratio).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (22e-9, "F", "22 nF"),
+        (1.5e3, "ohm", "1.5 kohm"),
+        (999.9, "V", "999.9 V"),
+        (999.99, "V", "1 kV"),
+        (-2.5e-3, "A", "-2.5 mA"),
+        (3e-15, "F", "0.003 pF"),
+        (0.0, "V", "0 V"),
+    ],
+)
+def test_a_value_is_said_as_on_a_part(value, unit, said):
+    assert units.with_prefix(value, unit) == said

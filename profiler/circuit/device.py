@@ -6,18 +6,32 @@ A sample of 1.0 is 1 V at the input. A device lies `latency_samples` behind its 
 whole number of samples that oversampling costs; nothing else about it is a pure delay.
 """
 
+from collections.abc import Collection, Mapping
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 
-from profiler.circuit import drive, tweed
+from profiler.circuit import clean, drive, fuzz, hi_gain, plexi, stages, tweed
+from profiler.circuit.cabinet import Cabinet
+from profiler.circuit.netlist import Netlist
+from profiler.circuit.operating_point import rest_voltages
 from profiler.circuit.oversampling import LATENCY_SAMPLES, Oversampled
+from profiler.circuit.solver import Solver
 from profiler.errors import DefinitionError
 
+# Circuits of components, each a module with its `netlist`.
+NETLISTS: dict[str, ModuleType] = {
+    "clean": clean,
+    "plexi": plexi,
+    "hi-gain": hi_gain,
+    "fuzz": fuzz,
+}
 CONTROLS: dict[str, tuple[str, ...]] = {
     "wire": (),
     "tweed": tweed.CONTROLS,
     "drive": drive.CONTROLS,
+    **{name: module.CONTROLS for name, module in NETLISTS.items()},
 }
 CONTROL_DEFAULT = 5.0
 CONTROL_MAXIMUM = 10.0
@@ -30,6 +44,13 @@ class Device(Protocol):
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """`(n,)` samples in, `(n,)` float64 out; how a stream is cut changes no bit of it."""
+
+
+class Running(Protocol):
+    """A circuit at its internal rate."""
+
+    def run(self, volts: np.ndarray) -> np.ndarray:
+        """What comes out for `(n,)` volts at the input, both at the internal rate."""
 
 
 class Wire:
@@ -46,7 +67,7 @@ class Circuit:
 
     latency_samples = LATENCY_SAMPLES
 
-    def __init__(self, circuit: tweed.Tweed | drive.Drive, resampler: Oversampled):
+    def __init__(self, circuit: Running, resampler: Oversampled):
         self.circuit = circuit
         self._resampler = resampler
 
@@ -55,26 +76,87 @@ class Circuit:
         return self._resampler.down(self.circuit.run(inner))
 
 
-def create(circuit: str, controls: dict[str, float | str], sample_rate: int) -> Device:
-    """The virtual device `wire`, `tweed` or `drive`, its controls set, at rest.
+class Solved:
+    """A circuit of components while it is solved, from its rest; amps end in their cabinet."""
 
-    A control that is not named stands at 5.
+    def __init__(self, netlist: Netlist, output_per_volt: float, with_cabinet: bool, rate: float):
+        self.solver = Solver(netlist, rate)
+        self._output_per_volt = output_per_volt
+        self._cabinet = Cabinet(rate) if with_cabinet else None
+
+    def run(self, volts: np.ndarray) -> np.ndarray:
+        out = self.solver.run(volts) * self._output_per_volt
+        return out if self._cabinet is None else self._cabinet.run(out)
+
+
+def create(
+    circuit: str,
+    controls: Mapping[str, float | str],
+    sample_rate: int,
+    leave_out: Collection[str] = (),
+) -> Device:
+    """The virtual device of a name in `CONTROLS`, its controls set, at rest.
+
+    Parameters
+    ----------
+    controls
+        A control that is not named stands at 5; those of a tone stack follow `tone`.
+    leave_out
+        Mechanisms to leave out, of those that the circuit has: see `can_leave_out`.
 
     Raises
     ------
     ValueError
         There is no such circuit.
     DefinitionError
-        The circuit has no such control, or the control no such position.
+        The circuit has no such control, the control no such position, or the circuit no such
+        mechanism.
     """
     if circuit not in CONTROLS:
         raise ValueError(f"got circuit={circuit!r}: there are {', '.join(CONTROLS)}")
     positions = _positions(circuit, controls)
+    without = _left_out(circuit, leave_out)
     if circuit == "wire":
         return Wire()
+    if circuit in NETLISTS:
+        module = NETLISTS[circuit]
+        resampler = Oversampled(sample_rate, module.INTERNAL_RATE)
+        heard_through = stages.CABINET in can_leave_out(circuit) and stages.CABINET not in without
+        solved = netlist(circuit, controls, leave_out)
+        return Circuit(
+            Solved(solved, module.OUTPUT_PER_VOLT, heard_through, resampler.rate), resampler
+        )
     resampler = Oversampled(sample_rate)
     kind = tweed.Tweed if circuit == "tweed" else drive.Drive
+    positions = dict.fromkeys(CONTROLS[circuit], CONTROL_DEFAULT) | positions
     return Circuit(kind(positions, resampler.rate), resampler)
+
+
+def netlist(
+    circuit: str, controls: Mapping[str, float | str], leave_out: Collection[str] = ()
+) -> Netlist:
+    """A circuit of `NETLISTS` as it is solved; parameters and errors as for `create`."""
+    module = NETLISTS[circuit]
+    positions = _positions(circuit, controls)
+    without = _left_out(circuit, leave_out)
+    whole = module.netlist(positions)
+    return module.netlist(positions, without, rest_voltages(whole)) if without else whole
+
+
+def can_leave_out(circuit: str) -> tuple[str, ...]:
+    """The mechanisms that can be left out of a circuit."""
+    return NETLISTS[circuit].LEAVE_OUTS if circuit in NETLISTS else ()
+
+
+def _left_out(circuit, leave_out):
+    known = can_leave_out(circuit)
+    for name in leave_out:
+        if name not in known:
+            there_are = f"it can do without {', '.join(known)}" if known else "nothing can"
+            raise DefinitionError(
+                f"{name!r} cannot be left out of {circuit}: {there_are}; correct chain.leave_out"
+            )
+    return frozenset(leave_out)
 
 
 def _positions(circuit, controls):
@@ -90,4 +172,4 @@ def _positions(circuit, controls):
                 f"control {name!r} of {circuit} stands at {value!r}: expected a number from 0 to "
                 f"{CONTROL_MAXIMUM:g}"
             )
-    return {name: float(controls.get(name, CONTROL_DEFAULT)) for name in known}
+    return {name: float(value) for name, value in controls.items()}

@@ -1,23 +1,24 @@
 """Oversampling: distortion makes harmonics far above the band, and they must not fold back.
 
-The circuits run at an internal rate of at least 352.8 kHz. Both filters are linear-phase
-(Kaiser windows, 100 dB, flat to 0.45 of the sample rate), so all they add is a delay, a
-whole number of samples, which a device states and the simulated interface takes off again.
+A circuit runs at the internal rate that its distortion needs, or a little above. Both filters are
+linear-phase (Kaiser windows, 100 dB, flat to 0.45 of the sample rate), so all they add is a
+delay, a whole number of samples, which a device states and the simulated interface takes off
+again.
 """
 
 import numpy as np
 from numba import njit
 from scipy import signal
 
-INTERNAL_RATE = 352_800  # Hz, at least: 8 x 44.1 kHz
+INTERNAL_RATE = 352_800  # Hz: 8 x 44.1 kHz
 LATENCY_SAMPLES = 64  # of both filters together, at the outer rate
 STOPBAND_DB = 100.0
 
 
-def factor(sample_rate: int) -> int:
-    """Oversampling factor of a sample rate, a power of two and at least 2."""
+def factor(sample_rate: int, internal_rate: int = INTERNAL_RATE) -> int:
+    """Oversampling factor that leads to an internal rate at least: a power of two, at least 2."""
     times = 2
-    while times * sample_rate < INTERNAL_RATE:
+    while times * sample_rate < internal_rate:
         times *= 2
     return times
 
@@ -25,8 +26,8 @@ def factor(sample_rate: int) -> int:
 class Oversampled:
     """Interpolation and decimation of a stream, block by block."""
 
-    def __init__(self, sample_rate: int):
-        self.factor = factor(sample_rate)
+    def __init__(self, sample_rate: int, internal_rate: int = INTERNAL_RATE):
+        self.factor = factor(sample_rate, internal_rate)
         self.rate = self.factor * sample_rate
         taps = LATENCY_SAMPLES * self.factor + 1
         self._lowpass = signal.firwin(

@@ -9,6 +9,7 @@ from profiler.definitions import available, find, replacing, user_folder
 from profiler.errors import DefinitionError
 from profiler.rig.rig import Rig, load_rig
 from profiler.rig.template import QUESTIONS, fill
+from profiler.units import with_prefix
 
 
 @click.group("rig")
@@ -36,16 +37,54 @@ def list_rigs(as_json):
 
 @command.command("show")
 @click.argument("name")
+@click.option(
+    "--circuit",
+    "as_circuit",
+    is_flag=True,
+    help="The virtual device's components, where they rest, and its time constants.",
+)
 @options.json_output
-def show_rig(name, as_json):
-    """A rig file as it stands."""
+def show_rig(name, as_circuit, as_json):
+    """A rig file as it stands, or the circuit of a simulated one."""
     rig = load_rig(name)
+    if as_circuit:
+        _show_circuit(rig, as_json)
+        return
     if as_json:
         console.show_json(rig)
         return
     path = find("rigs", name)
     console.talk(f"{path}")
     console.show(path.read_text(encoding="utf-8").rstrip())
+
+
+def _show_circuit(rig, as_json):
+    from profiler.circuit.portrait import portrait  # loads what solves circuits
+
+    if rig.chain.circuit is None:
+        raise DefinitionError(
+            f"rig {rig.name!r} has no chain.circuit: only a simulated device can be looked into"
+        )
+    seen = portrait(rig.chain.circuit, rig.chain.controls, rig.chain.leave_out)
+    if as_json:
+        console.show_json({"schema": "ampscope.circuit/1", "rig": rig.name, **seen.as_dict()})
+        return
+    console.show_table(
+        ("part", "between", "value"),
+        ((part.kind, ", ".join(part.nodes), part.value) for part in seen.parts),
+    )
+    console.show("")
+    console.show_table(
+        ("node", "rests at"), ((node, f"{volts:.3f} V") for node, volts in seen.rest_volts.items())
+    )
+    console.show("")
+    console.show_table(
+        ("time constant", "rings at"),
+        (
+            (with_prefix(mode.seconds, "s"), f"{mode.hertz:.3g} Hz" if mode.hertz else "")
+            for mode in seen.modes
+        ),
+    )
 
 
 @command.command("new")

@@ -12,6 +12,7 @@ from profiler.rig.faults import Faults
 # As the players' metadata has them.
 GearType = Literal["amp", "pedal", "pedal_amp", "amp_cab", "amp_pedal_cab", "preamp", "studio"]
 ToneType = Literal["clean", "overdrive", "crunch", "hi_gain", "fuzz"]
+CircuitName = Literal["wire", "tweed", "drive", "clean", "plexi", "hi-gain", "fuzz"]
 
 Channel = Annotated[int, Field(ge=1, le=256)]
 
@@ -100,8 +101,11 @@ class Chain(Record):
     load: str = Field(default="", description="speaker, load box or none")
     gear_type: GearType = Field(default="amp", description="what the chain contains")
     tone_type: ToneType | None = Field(default=None, description="how it sounds")
-    circuit: Literal["wire", "tweed", "drive"] | None = Field(
+    circuit: CircuitName | None = Field(
         default=None, description="the virtual device of a simulated interface"
+    )
+    leave_out: tuple[str, ...] = Field(
+        default=(), description="mechanisms that the virtual device does without"
     )
 
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import signal
 
-from profiler.circuit.device import create
+from profiler.circuit.device import CONTROLS, create
 from profiler.errors import DefinitionError, SafetyStop
 from profiler.rig.injection import (
     COMPUTER,
@@ -53,7 +53,7 @@ class Simulated:
     Raises
     ------
     DefinitionError
-        The rig names no circuit, or controls that the circuit has not.
+        The rig names no circuit, or controls or mechanisms that the circuit has not.
     """
 
     def __init__(self, rig: Rig):
@@ -61,14 +61,15 @@ class Simulated:
             raise ValueError(f"got a rig with driver={rig.interface.driver!r}, not simulated")
         if rig.chain.circuit is None:
             raise DefinitionError(
-                f"rig {rig.name!r} is simulated but has no chain.circuit: expected wire, tweed "
-                "or drive"
+                f"rig {rig.name!r} is simulated but has no chain.circuit: expected "
+                f"{', '.join(CONTROLS)}"
             )
         self.sample_rate = rig.interface.sample_rate
         self.channels = 1 if rig.interface.loopback_channel is None else 2
         self._settings = rig.interface
         self._circuit = rig.chain.circuit
         self._controls = rig.chain.controls
+        self._leave_out = rig.chain.leave_out
         self._ceiling_dbfs = rig.maximum_send_dbfs
         self._faults = rig.interface.faults
         refuse_what_needs_a_file(self._faults)
@@ -133,7 +134,7 @@ class Simulated:
         )
 
     def _device(self):
-        return create(self._circuit, self._controls, self.sample_rate)
+        return create(self._circuit, self._controls, self.sample_rate, self._leave_out)
 
     def _checked(self, stimulus, frames, chunk_frames):
         """Exactly `frames` samples in chunks, each looked at before it is played.

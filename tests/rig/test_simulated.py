@@ -305,7 +305,7 @@ def test_a_long_take_needs_no_more_memory_than_a_short_one(circuit, faults, watc
 
 
 def test_a_rig_without_a_circuit_is_refused():
-    with pytest.raises(DefinitionError, match=r"no chain\.circuit: expected wire, tweed or drive"):
+    with pytest.raises(DefinitionError, match=r"no chain\.circuit: expected wire, tweed, drive, "):
         Simulated(_rig(None))
 
 
