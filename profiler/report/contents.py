@@ -21,7 +21,10 @@ from profiler.errors import ProfilerError
 from profiler.export.nam import load_model
 from profiler.model.streaming import render
 from profiler.model.training import TrainedModel, load_trained
-from profiler.report import figures
+from profiler.report.drawing import Drawing
+from profiler.report.figures.model import Point, overlay, training
+from profiler.report.figures.response import response
+from profiler.report.figures.settling import settling
 from profiler.rig.rig import Rig
 from profiler.verify.verification import Verification
 
@@ -31,7 +34,7 @@ class Picture:
     """A figure on the page."""
 
     title: str
-    svg: str
+    drawing: Drawing
     alt: str  # what it shows, for who cannot see it
     caption: str
 
@@ -301,7 +304,7 @@ def _add_overlay(found, capture, model):
     found.pictures.append(
         Picture(
             f"Device and model {model.name}",
-            figures.overlay(device, estimate, capture.sample_rate),
+            overlay(device, estimate, capture.sample_rate),
             f"Waveforms of the device and of the model on the segment {passage.segment.name}, "
             "their difference, and the levels of both.",
             f"Segment “{passage.segment.name}”, which was not trained on: "
@@ -318,7 +321,7 @@ def _add_settling(found, capture, analysis):
     found.pictures.append(
         Picture(
             "Settling",
-            figures.settling(settling_curve(capture), LEVELS_DB),
+            settling(settling_curve(capture), LEVELS_DB),
             f"How the response to tones of {tone:g} Hz at {levels} dBFS nears its steady state.",
             f"Bursts of {tone:g} Hz: how far each period still is from the steady one, by energy. "
             "The dotted lines are the levels at which settling times are read.",
@@ -334,7 +337,7 @@ def _add_response(found, capture):
     found.pictures.append(
         Picture(
             "Frequency response",
-            figures.response(
+            response(
                 swept.frequencies, swept.magnitude_db, {2: swept.second_db, 3: swept.third_db}
             ),
             "Magnitude of the linear response over frequency, and of the second and third "
@@ -348,12 +351,12 @@ def _add_response(found, capture):
 def _add_training(found, model):
     if model is None or not model.trained.history:
         return
-    points = [figures.Point(row.seconds, row.validation_esr) for row in model.trained.history]
+    points = [Point(row.seconds, row.validation_esr) for row in model.trained.history]
     floor = model.verification.floor_esr if model.verification is not None else None
     found.pictures.append(
         Picture(
             f"Training of {model.name}",
-            figures.training(points, floor),
+            training(points, floor),
             f"Validation ESR over {points[-1].seconds:.0f} seconds of training, down to "
             f"{min(point.esr for point in points):.4f}.",
             "The floor is half the replicate ESR: two passes of the device differ by their "

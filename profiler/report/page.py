@@ -122,7 +122,7 @@ def _figure(picture: Picture):
     labelled = re.sub(
         r"<svg",
         lambda _: f'<svg role="img" aria-label="{escape(picture.alt)}"',
-        picture.svg,
+        picture.drawing.svg(),
         count=1,
     )
     return (
