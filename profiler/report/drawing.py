@@ -1,4 +1,4 @@
-"""Drawing: how every figure looks, as SVG to stand in a page and as PNG to be sent around.
+"""Drawing: how every figure looks, as SVG to stand in a page, and as a file to be sent around.
 
 Ink and paper of an SVG are the page's: text and axes have its colour, so that one figure does for
 light and dark. A curve differs from the others by its dashes and its lightness, never by its
@@ -71,10 +71,18 @@ class Drawing:
             text = unwanted.sub("", text)
         return text
 
+    def svg_file(self) -> str:
+        """An SVG to stand alone: on white paper, with a size."""
+        file = io.StringIO()
+        style = _style(_ON_WHITE) | {"figure.facecolor": "white", "svg.hashsalt": self.name}
+        with matplotlib.rc_context(style):
+            FigureCanvasSVG(self.draw()).print_svg(file, metadata={"Date": None, "Creator": None})
+        return file.getvalue()
+
     def png(self) -> bytes:
         """The figure on white paper, `PNG_WIDTH_PIXELS` wide."""
         file = io.BytesIO()
-        with matplotlib.rc_context(_style(_ON_WHITE) | {"savefig.facecolor": "white"}):
+        with matplotlib.rc_context(_style(_ON_WHITE) | {"figure.facecolor": "white"}):
             figure = self.draw()
             figure.set_dpi(PNG_WIDTH_PIXELS / figure.get_figwidth())
             FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
@@ -165,7 +173,6 @@ def _style(colours) -> dict[typing.Any, typing.Any]:  # matplotlib's keys are hu
         "legend.fontsize": 8.5,
         "figure.facecolor": "none",
         "axes.facecolor": "none",
-        "savefig.facecolor": "none",
         "svg.fonttype": "none",
         "path.simplify_threshold": 0.3,
     }
