@@ -34,17 +34,16 @@ def ladder_steps(capture: AlignedCapture, placed: Placed) -> list[Step]:
     segment, rate = placed.segment, capture.sample_rate
     if not isinstance(segment, Staircase):
         return []
-    length = segment.seconds / segment.steps
+    length = segment.step_seconds
     if length < 2 * (STEP_SETTLING_SECONDS + STEP_END_SECONDS):
         return []
-    rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
     steps = []
-    for index in range(segment.steps):
+    for index, level_dbfs in enumerate(segment.levels_dbfs):
         begin = placed.start / rate + index * length
         first = round((begin + STEP_SETTLING_SECONDS) * rate)
         tone = capture.response[first : round((begin + length - STEP_END_SECONDS) * rate)]
         amplitude, noise, burst = beside_tone(tone, segment.frequency, rate)
-        level = segment.lowest_dbfs + index * rise_db + capture.plan.gain_db
+        level = level_dbfs + capture.plan.gain_db
         steps.append(
             Step(begin, float(db_to_amplitude(level)), amplitude, float(np.sqrt(noise)), burst)
         )

@@ -283,10 +283,12 @@ def _levels(segment: Segment):
         case "sweep":
             yield level, segment.sweep_seconds, segment.start_hz
         case "staircase":
-            rise = (level - segment.lowest_dbfs) / (segment.steps - 1)
-            for step in range(segment.steps):
-                at = segment.lowest_dbfs + step * rise
-                yield at, segment.seconds / segment.steps, segment.frequency
+            for at in segment.levels_dbfs:
+                yield at, segment.step_seconds, segment.frequency
+        case "level-step":
+            yield segment.soft_dbfs, segment.before_seconds, segment.frequency
+            yield level, segment.loud_seconds, segment.frequency
+            yield segment.soft_dbfs, segment.after_seconds, segment.frequency
         case "sine" | "reference":
             yield level, segment.duration, segment.frequency
         case _:

@@ -162,10 +162,41 @@ class Staircase(_Lasting):
     lowest_dbfs: float = Field(default=-60.0, le=0.0, description="peak of the first step, dBFS")
     steps: int = Field(default=13, ge=2, description="number of levels")
 
+    @property
+    def levels_dbfs(self) -> tuple[float, ...]:
+        """Peak of every step, the softest first."""
+        rise_db = (self.level_dbfs - self.lowest_dbfs) / (self.steps - 1)
+        return tuple(self.lowest_dbfs + rise_db * step for step in range(self.steps))
+
+    @property
+    def step_seconds(self) -> float:
+        return self.seconds / self.steps
+
     @model_validator(mode="after")
     def _climbs(self) -> Self:
         if self.lowest_dbfs >= self.level_dbfs:
             raise ValueError(f"lowest_dbfs must lie below level_dbfs {self.level_dbfs:g}")
+        return self
+
+
+class LevelStep(_Segment):
+    """A soft tone that is loud for a while, with no step in its phase: attack and release."""
+
+    kind: Literal["level-step"]
+    frequency: Frequency = Field(default=440.0, description="in Hz")
+    soft_dbfs: float = Field(le=0.0, description="peak before the step up and after the step down")
+    before_seconds: Seconds = Field(default=0.5, description="of the soft tone before")
+    loud_seconds: Seconds = Field(default=0.8, description="of the loud tone")
+    after_seconds: Seconds = Field(default=0.8, description="of the soft tone after")
+
+    @property
+    def duration(self) -> float:
+        return self.before_seconds + self.loud_seconds + self.after_seconds
+
+    @model_validator(mode="after")
+    def _steps_up(self) -> Self:
+        if self.soft_dbfs >= self.level_dbfs:
+            raise ValueError(f"soft_dbfs must lie below level_dbfs {self.level_dbfs:g}")
         return self
 
 
@@ -215,6 +246,7 @@ Segment = Annotated[
     | Burst
     | Sweep
     | Staircase
+    | LevelStep
     | Multisine
     | Noise
     | Guitar

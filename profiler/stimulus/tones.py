@@ -1,8 +1,8 @@
-"""Steady tones: the sine, the probe that comes again, the burst that shows settling, the staircase.
+"""Steady tones: sine, probe that comes again, burst that shows settling, staircase, level step.
 
-The last two are phase-true: they begin with a rising zero crossing, so a burst needs no
-fade at its edges (a fade would be measured as settling) and a staircase changes its level
-without a step in the waveform.
+The last three are phase-true: they begin with a rising zero crossing, so a burst needs no
+fade at its edges (a fade would be measured as settling), and staircase and level step change
+their level without a step in the waveform.
 
 Conventions
 -----------
@@ -14,7 +14,15 @@ import math
 
 import numpy as np
 
-from profiler.stimulus.plan import PROBE_GAP_SECONDS, Burst, Probe, Reference, Sine, Staircase
+from profiler.stimulus.plan import (
+    PROBE_GAP_SECONDS,
+    Burst,
+    LevelStep,
+    Probe,
+    Reference,
+    Sine,
+    Staircase,
+)
 from profiler.stimulus.shaping import frames, piece_with_fades, with_fades
 from profiler.units import db_to_amplitude
 
@@ -76,11 +84,45 @@ def staircase(segment: Staircase, sample_rate: int, start: int = 0, stop: int | 
     stop = n if stop is None else stop
     tone = _whole_periods(start, stop, n, segment, sample_rate)
     period = np.floor(_periods(start, stop, segment, sample_rate))
-    step_seconds = segment.seconds / segment.steps
-    step = np.floor(period / segment.frequency / step_seconds + 1e-9)
-    rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
-    level_dbfs = segment.lowest_dbfs + rise_db * np.minimum(step, segment.steps - 1)
-    return db_to_amplitude(level_dbfs) * tone
+    step = np.floor(period / segment.frequency / segment.step_seconds + 1e-9).astype(int)
+    levels_dbfs = np.array(segment.levels_dbfs)[np.minimum(step, segment.steps - 1)]
+    return db_to_amplitude(levels_dbfs) * tone
+
+
+def level_step(segment: LevelStep, sample_rate: int, start: int = 0, stop: int | None = None):
+    """A soft tone, the same loud, the same soft, in whole periods each; `(n,)` float64.
+
+    With `start` and `stop` those of its samples only.
+    """
+    n = frames(segment, sample_rate)
+    stop = n if stop is None else stop
+    tone = _whole_periods(start, stop, n, segment, sample_rate)
+    period = np.floor(_periods(start, stop, segment, sample_rate) + 1e-9)
+    up, down = _step_periods(segment)
+    levels_dbfs = np.where((period >= up) & (period < down), segment.level_dbfs, segment.soft_dbfs)
+    return db_to_amplitude(levels_dbfs) * tone
+
+
+def level_step_edges(segment: LevelStep, sample_rate: int) -> tuple[int, int, int]:
+    """First sample of the loud tone, of the soft one after it, and the first after that.
+
+    Where a period is no whole number of samples, the step lies within the sample before.
+    """
+    whole = _whole(frames(segment, sample_rate), segment, sample_rate)
+    up, down, end = (
+        math.ceil(period * sample_rate / segment.frequency - 1e-9)
+        for period in (*_step_periods(segment), whole)
+    )
+    return up, down, end
+
+
+def _step_periods(segment):
+    """Numbers of the first loud period and of the first soft one after it."""
+    up, down = (
+        math.ceil(seconds * segment.frequency - 1e-9)
+        for seconds in (segment.before_seconds, segment.before_seconds + segment.loud_seconds)
+    )
+    return up, down
 
 
 def _periods(start, stop, segment, sample_rate):

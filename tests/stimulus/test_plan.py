@@ -187,6 +187,18 @@ def test_a_plan_with_markers_of_its_own_is_left_as_it_is():
             ],
             "lowest_dbfs must lie below level_dbfs -60",
         ),
+        (
+            [
+                {
+                    "name": "s",
+                    "kind": "level-step",
+                    "use": "analyse",
+                    "level_dbfs": -20,
+                    "soft_dbfs": -20,
+                }
+            ],
+            "soft_dbfs must lie below level_dbfs -20",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused(segments, complaint):

@@ -10,7 +10,7 @@ from profiler.definitions import shipped_folder
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal
 from profiler.stimulus.synthesis import render
 
-SHIPPED = ("a440", "check", "latency", "levels", "loop", "quick", "standard", "sweep")
+SHIPPED = ("a440", "check", "dynamics", "latency", "levels", "loop", "quick", "standard", "sweep")
 CAPTURES = ("standard", "quick")
 
 
@@ -55,6 +55,7 @@ def test_every_signal_renders_up_to_its_level_and_not_above(name):
         ("quick", 49.0, 1.0),
         ("check", 20.0, 1.0),
         ("loop", 20.0, 0.5),
+        ("dynamics", 46.0, 1.0),
         ("a440", 3.0, 0.0),
     ],
 )
@@ -102,7 +103,7 @@ def test_the_replicate_is_the_same_samples(name):
     assert np.array_equal(first, again)
 
 
-@pytest.mark.parametrize("name", ["sweep", "levels"])
+@pytest.mark.parametrize("name", ["sweep", "levels", "dynamics"])
 def test_a_probe_stands_at_both_ends_of_what_measures_a_device(name):
     plan = plan_of(name)
     kinds = [s.kind for s in plan.segments if s.kind != "silence"]

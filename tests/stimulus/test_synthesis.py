@@ -20,6 +20,7 @@ EVERY_KIND = (
     {"kind": "burst", "before_seconds": 0.1, "tone_seconds": 0.2, "after_seconds": 0.1},
     {"kind": "sweep", "seconds": 0.5},
     {"kind": "staircase", "seconds": 0.4, "steps": 4},
+    {"kind": "level-step", "soft_dbfs": -20.0, "before_seconds": 0.1, "loud_seconds": 0.2},
     {"kind": "multisine", "seconds": 0.6},
     {"kind": "multisine", "seconds": 1.0, "odd_only": True},
     {"kind": "noise", "seconds": 0.7},

@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
-from profiler.stimulus.plan import SAMPLE_RATES, Burst, Probe, Sine, Staircase
-from profiler.stimulus.tones import burst, probe, sine, staircase
+from profiler.stimulus.plan import SAMPLE_RATES, Burst, LevelStep, Probe, Sine, Staircase
+from profiler.stimulus.tones import (
+    burst,
+    level_step,
+    level_step_edges,
+    probe,
+    sine,
+    staircase,
+)
 
 
 def a_burst(**changes):
@@ -81,3 +88,36 @@ def test_a_staircase_changes_its_level_only_at_zero_crossings():
     whole = np.floor(periods[audible])
     for period in range(437):
         assert np.ptp(gain[whole == period]) < 1e-9
+
+
+def a_level_step(**changes):
+    values = {"level_dbfs": -6.0, "soft_dbfs": -26.0, "before_seconds": 0.1}
+    values |= {"loud_seconds": 0.2, "after_seconds": 0.15}
+    return LevelStep(kind="level-step", name="s", use="analyse", **(values | changes))
+
+
+@pytest.mark.parametrize("sample_rate", [44_100, 48_000, 96_000])
+@pytest.mark.parametrize("frequency", [110.0, 440.0, 437.3])
+def test_a_level_step_is_one_tone_that_is_louder_between_its_edges(sample_rate, frequency):
+    segment = a_level_step(frequency=frequency)
+    signal = level_step(segment, sample_rate)
+    assert len(signal) == round(0.45 * sample_rate)
+    up, down, end = level_step_edges(segment, sample_rate)
+    assert up / sample_rate == pytest.approx(0.1, abs=1.001 / frequency)
+    assert down / sample_rate == pytest.approx(0.3, abs=1.001 / frequency)
+    level_dbfs = np.full(len(signal), -26.0)
+    level_dbfs[up:down] = -6.0
+    tone = 10 ** (level_dbfs / 20) * np.sin(
+        2 * np.pi * frequency * np.arange(len(signal)) / sample_rate
+    )
+    np.testing.assert_allclose(signal[:end], tone[:end], atol=1e-9)
+    assert not signal[end:].any()
+    # no step in the waveform: nowhere steeper than the loud tone
+    steepest = 2 * np.pi * frequency / sample_rate * 10 ** (-6 / 20)
+    assert np.max(np.abs(np.diff(signal))) <= steepest * (1 + 1e-9)
+
+
+def test_a_level_step_in_pieces_is_the_same_samples():
+    segment = a_level_step()
+    pieces = [level_step(segment, 48_000, a, a + 1200) for a in range(0, 21_600, 1200)]
+    assert np.array_equal(np.concatenate(pieces), level_step(segment, 48_000))
