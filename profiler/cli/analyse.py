@@ -1,0 +1,67 @@
+"""`ampscope analyse`: all that can be measured on a capture."""
+
+from pathlib import Path
+
+import click
+
+from profiler.cli import console, options
+
+
+@click.command()
+@click.argument("capture", type=click.Path(path_type=Path))
+@click.option(
+    "--compare",
+    "others",
+    multiple=True,
+    metavar="CAPTURE",
+    type=click.Path(path_type=Path),
+    help="Lay another device, or another setting, over it. May be repeated.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder of the figures.  [default: CAPTURE/figures; of a comparison, one in there]",
+)
+@click.option("--png", is_flag=True, help="Write each figure as PNG, too.")
+@click.option("--csv", is_flag=True, help="Write the numbers as CSV, too, a file a table.")
+@options.json_output
+def command(capture, others, output, png, csv, as_json):
+    """Measure all that CAPTURE was played for: analysis.json, and figures.
+
+    Settling, response, distortion, memory, dynamics, noise, cabinet: what the signal holds
+    nothing for is said, and left out.
+    """
+    from profiler.capture.folder import CaptureFolder
+    from profiler.pipeline import measured
+    from profiler.report.contents import analysis_facts
+    from profiler.report.export import write_figures, write_tables
+    from profiler.report.gallery import gallery, told_apart
+
+    folders = [CaptureFolder.existing(path) for path in (capture, *others)]
+    with console.StageProgress() as progress:
+        devices = told_apart([measured(folder, progress) for folder in folders])
+    for device in devices:
+        for warning in device.analysis.warnings:
+            console.warn(f"{device.name}: {warning}" if others else warning)
+    place = output or _place(devices, folders[0].path / "figures")
+    written = write_figures(gallery(devices), place, png=png)
+    if csv:
+        written += write_tables(devices, place)
+    if as_json:
+        for device in devices:
+            console.show_json(device.analysis)
+        return
+    for device in devices:
+        if others:
+            console.show(device.name)
+        console.show_facts(analysis_facts(device.analysis))
+    console.show(f"{len(written)} files in {place}")
+
+
+def _place(devices, figures):
+    if len(devices) == 1:
+        return figures
+    return figures / "-".join(["against", *(device.name for device in devices[1:])]).replace(
+        "/", "-"
+    )
