@@ -49,6 +49,7 @@ FRAME_SECONDS = 0.05  # of a short-term level
 RANGE_PERCENTILES = (10.0, 95.0)  # of short-term levels, as EBU Tech 3342 has them
 PLAYING_DB = -40.0  # re the loud frames of the stimulus: below, nothing is played
 PLAYING_KINDS = ("guitar", "file")
+KINDS = ("staircase", "level-step", *PLAYING_KINDS)
 
 
 class LevelPoint(Record):
@@ -171,8 +172,13 @@ def dynamics(capture: AlignedCapture) -> Dynamics:
     CaptureError
         The plan has neither a staircase nor a level step nor playing.
     """
-    warnings: list[str] = []
     plan = capture.plan
+    if not any(plan.of_kind(*KINDS)):
+        raise CaptureError(
+            f"the signal {plan.name!r} holds no staircase, level step or playing to measure "
+            "dynamics by: capture dynamics or standard"
+        )
+    warnings: list[str] = []
     curves = tuple(
         curve
         for placed in plan.of_kind("staircase")
@@ -184,11 +190,6 @@ def dynamics(capture: AlignedCapture) -> Dynamics:
     playing = tuple(
         found for kind in PLAYING_KINDS if (found := _playing(capture, kind)) is not None
     )
-    if not (curves or steps or playing):
-        raise CaptureError(
-            f"the signal {plan.name!r} holds no staircase, level step or playing to measure "
-            "dynamics by: capture dynamics or standard"
-        )
     return Dynamics(curves=curves, steps=steps, playing=playing, warnings=tuple(warnings))
 
 

@@ -18,8 +18,11 @@ from profiler.stimulus.plan import Placed, Staircase
 
 HIGHEST_HZ = 20_000.0  # of a harmonic; nobody hears above it
 HIGHEST_PART_OF_RATE = 0.45  # where converters end
-LEAST_PERIODS = 4  # in which harmonics and noise are told apart
-CLEAR_BINS = 2.5  # a line under a Hann window is this much wide on either side
+LEAST_PERIODS = 4  # of a tone
+STEP_PERIODS = 7.5  # in which the noise between the harmonics is told from them
+CLEAR_BINS = (
+    3.5  # on either side of a harmonic: so wide is a line under the square of Hann's window
+)
 SETTLING_PART = 0.5  # of a step of a staircase, left out at its beginning
 STEP_END_SECONDS = 0.005  # and at its end: a delay that is not quite taken out
 
@@ -44,11 +47,11 @@ class ToneFit:
     def between(self) -> tuple[np.ndarray, np.ndarray]:
         """Frequencies in Hz and power density of the residual, away from the harmonics.
 
-        `(m,)` each, the density in full scales squared a hertz. Beside a harmonic stands how it
-        drifts, and in it nothing is left: neither is noise.
+        `(m,)` each, the density in full scales squared a hertz; none for fewer than 7 periods.
+        Beside a harmonic stands how it drifts, and in it nothing is left: neither is noise.
         """
         n = len(self.residual)
-        window = np.hanning(n + 2)[1:-1]
+        window = np.hanning(n + 2)[1:-1] ** 2  # what drifts is 60 dB down after four bins
         spectrum = scipy.fft.rfft(window * self.residual)
         density = 2.0 * np.abs(spectrum) ** 2 / (np.dot(window, window) * self.sample_rate)
         bins = scipy.fft.rfftfreq(n, 1.0 / self.sample_rate)
@@ -115,7 +118,7 @@ def fitted_steps(capture: AlignedCapture, placed: Placed) -> list[tuple[float, T
         raise ValueError(f"got a segment of kind {segment.kind!r}, expected a staircase")
     length = segment.step_seconds
     seconds = (1.0 - SETTLING_PART) * length - STEP_END_SECONDS
-    if seconds * segment.frequency < LEAST_PERIODS + 1:
+    if seconds * segment.frequency < STEP_PERIODS:
         return []
     steps = []
     for index, level_dbfs in enumerate(segment.levels_dbfs):

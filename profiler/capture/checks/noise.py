@@ -22,7 +22,7 @@ from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
 from profiler.capture.hum import measure_hum
 from profiler.capture.impulse import magnitude_db, swept
-from profiler.capture.ladder import BURST_BAND_HZ, beside_tone, ladder_steps
+from profiler.capture.ladder import BURST_BAND_HZ, beside_tone, ladder_steps, swallowed_db
 from profiler.capture.silences import silences
 from profiler.capture.time_effects import has_time_effect
 from profiler.stimulus.marker import half_frames
@@ -38,7 +38,6 @@ GATE_DROP_DB = 6.0
 GATED_BELOW_DBFS = -20.0  # steps of the ladder that a gate may swallow
 GATED_FLOOR_DB = 20.0  # between the noise in silence and under a tone
 TONE_END_SECONDS = 0.005  # of a tone, not measured
-SIGMAS = 4.0  # by which a tone must be missed
 
 BURST_SECONDS = 0.02  # in which its power is taken
 REFLECTION_SECONDS = (0.002, 0.0205)
@@ -129,12 +128,7 @@ def _swallowed(capture):
     worst, at_seconds = 0.0, None
     for placed in capture.plan.of_kind("staircase"):
         steps = ladder_steps(capture, placed)
-        sigma = max((step.sigma for step in steps), default=0.0)
-        for index, step in enumerate(steps[:-1]):
-            louder = max(s.amplitude / s.played for s in steps[index + 1 :])
-            # no softer than noise allows it to be
-            heard = max(step.amplitude, SIGMAS * sigma)
-            drop = float(amplitude_to_db(louder * step.played / heard)) if heard > 0.0 else 0.0
+        for step, drop in zip(steps, swallowed_db(steps), strict=True):
             if step.played <= db_to_amplitude(GATED_BELOW_DBFS) and drop > worst:
                 worst, at_seconds = drop, step.at_seconds
     return worst, at_seconds
