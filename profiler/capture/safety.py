@@ -283,10 +283,11 @@ def _levels(segment: Segment):
         case "sweep":
             yield level, segment.sweep_seconds, segment.start_hz
         case "staircase":
-            rise = (level - segment.lowest_dbfs) / (segment.steps - 1)
-            for step in range(segment.steps):
-                at = segment.lowest_dbfs + step * rise
-                yield at, segment.seconds / segment.steps, segment.frequency
+            for step in segment.levels_dbfs:
+                yield step, segment.seconds / segment.steps, segment.frequency
+        case "twin-tone":
+            for step in segment.levels_dbfs:
+                yield step, segment.seconds / segment.steps, segment.first_hz
         case "sine" | "reference":
             yield level, segment.duration, segment.frequency
         case _:

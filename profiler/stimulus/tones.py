@@ -1,6 +1,7 @@
-"""Steady tones: the sine, the probe that comes again, the burst that shows settling, the staircase.
+"""Steady tones: the sine, the probe that comes again, the burst that shows settling, the
+staircase, and the twin tone, a staircase of two tones.
 
-The last two are phase-true: they begin with a rising zero crossing, so a burst needs no
+Burst and staircases are phase-true: they begin with a rising zero crossing, so a burst needs no
 fade at its edges (a fade would be measured as settling) and a staircase changes its level
 without a step in the waveform.
 
@@ -11,10 +12,20 @@ that is left over at its end.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from profiler.stimulus.plan import PROBE_GAP_SECONDS, Burst, Probe, Reference, Sine, Staircase
+from profiler.stimulus.plan import (
+    PROBE_GAP_SECONDS,
+    TWIN_TONE_GRID_HZ,
+    Burst,
+    Probe,
+    Reference,
+    Sine,
+    Staircase,
+    TwinTone,
+)
 from profiler.stimulus.shaping import frames, piece_with_fades, with_fades
 from profiler.units import db_to_amplitude
 
@@ -81,6 +92,47 @@ def staircase(segment: Staircase, sample_rate: int, start: int = 0, stop: int | 
     rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
     level_dbfs = segment.lowest_dbfs + rise_db * np.minimum(step, segment.steps - 1)
     return db_to_amplitude(level_dbfs) * tone
+
+
+@dataclass(frozen=True)
+class ToneStep:
+    """One level of a staircase: samples of the segment, and the peak that is played there."""
+
+    start: int
+    stop: int
+    level_dbfs: float
+
+
+def tone_steps(segment: Staircase | TwinTone, sample_rate: int) -> tuple[ToneStep, ...]:
+    """The levels of a staircase or twin tone, from the softest to the loudest."""
+    edges = np.linspace(0, frames(segment, sample_rate), segment.steps + 1).round().astype(int)
+    return tuple(
+        ToneStep(int(start), int(stop), level)
+        for start, stop, level in zip(edges[:-1], edges[1:], segment.levels_dbfs, strict=True)
+    )
+
+
+def twin_tone(segment: TwinTone, sample_rate: int):
+    """Two tones whose level climbs in steps that are equal in dB; `(n,)` float64.
+
+    The level changes where both tones begin a period, 10 times a second, at a zero crossing.
+    What is left over of a tenth of a second at the end is silent.
+    """
+    n = frames(segment, sample_rate)
+    grid = round(sample_rate / TWIN_TONE_GRID_HZ)
+    t = np.arange(grid) / sample_rate
+    second = 1.0 / (1.0 + segment.ratio)
+    period = (1.0 - second) * np.sin(2 * np.pi * segment.first_hz * t)
+    period += second * np.sin(2 * np.pi * segment.second_hz * t)
+    signal = np.zeros(n)
+    for step in tone_steps(segment, sample_rate):
+        # its level holds to the end, and is replaced from where the next step begins
+        begin = math.ceil(step.start / grid) * grid
+        whole = (n - begin) // grid
+        signal[begin : begin + whole * grid] = np.tile(
+            db_to_amplitude(step.level_dbfs) * period, whole
+        )
+    return signal
 
 
 def _periods(start, stop, segment, sample_rate):
