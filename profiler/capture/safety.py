@@ -285,6 +285,9 @@ def _levels(segment: Segment):
         case "staircase":
             for at in segment.levels_dbfs:
                 yield at, segment.step_seconds, segment.frequency
+        case "twin-tone":
+            for at in segment.levels_dbfs:
+                yield at, segment.step_seconds, segment.first_hz
         case "level-step":
             yield segment.soft_dbfs, segment.before_seconds, segment.frequency
             yield level, segment.loud_seconds, segment.frequency

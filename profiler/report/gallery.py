@@ -124,8 +124,8 @@ def _level_steps(devices):
             "Attack and release",
             level_steps(courses),
             f"Gain in time when a tone becomes louder, and softer again: {_list(courses)}.",
-            "Gain of a tone's fundamental, period by period, about the step. What changes at once is "
-            "the curve above; what changes slowly is the amp giving way, or a compressor.",
+            "Gain of a tone's fundamental, period by period, about the step. What changes at once "
+            "is the curve above; what changes slowly is the amp giving way, or a compressor.",
         )
 
 

@@ -38,6 +38,12 @@ PROBE_TONE_SECONDS = 0.3
 PROBE_GAP_SECONDS = 0.1  # of silence before and after the tone of a probe
 REST_SECONDS = 0.5  # before the last probe: an amp is itself again after what was played
 
+# Of the odd multisine: whole samples at every rate. Its lines are 2 Hz apart.
+ODD_PERIOD_SECONDS = 0.5
+
+# Of the frequencies of a twin tone: in a tenth of a second whole periods and whole samples.
+TWIN_TONE_GRID_HZ = 10.0
+
 Seconds = Annotated[float, Field(gt=0.0, le=36_000.0)]
 Frequency = Annotated[float, Field(gt=0.0, le=96_000.0)]
 
@@ -131,6 +137,9 @@ class Sweep(_Segment):
     start_hz: Frequency = Field(default=20.0, description="first frequency")
     stop_hz: Frequency = Field(default=20_000.0, description="last frequency")
     after_seconds: float = Field(default=0.5, ge=0.0, description="silence in which it rings out")
+    direction: Literal["up", "down"] = Field(
+        default="up", description="down is the same sweep played backwards, then the silence"
+    )
 
     @property
     def rate_constant(self) -> float:
@@ -154,11 +163,9 @@ class Sweep(_Segment):
         return self
 
 
-class Staircase(_Lasting):
-    """A tone whose level climbs in equal steps up to `level_dbfs`."""
+class _Climbing(_Lasting):
+    """What plays at several levels one after the other, each equally long."""
 
-    kind: Literal["staircase"]
-    frequency: Frequency = Field(default=440.0, description="in Hz")
     lowest_dbfs: float = Field(default=-60.0, le=0.0, description="peak of the first step, dBFS")
     steps: int = Field(default=13, ge=2, description="number of levels")
 
@@ -176,6 +183,39 @@ class Staircase(_Lasting):
     def _climbs(self) -> Self:
         if self.lowest_dbfs >= self.level_dbfs:
             raise ValueError(f"lowest_dbfs must lie below level_dbfs {self.level_dbfs:g}")
+        return self
+
+
+class Staircase(_Climbing):
+    """A tone whose level climbs in equal steps up to `level_dbfs`."""
+
+    kind: Literal["staircase"]
+    frequency: Frequency = Field(default=440.0, description="in Hz")
+
+
+class TwinTone(_Climbing):
+    """Two tones at once, whose level climbs in equal steps: what do they make between them?
+
+    `level_dbfs` is the sum of both peaks in the last step.
+    """
+
+    kind: Literal["twin-tone"]
+    first_hz: Frequency = Field(default=60.0, description="the lower frequency, a multiple of 10")
+    second_hz: Frequency = Field(default=7000.0, description="the higher one, a multiple of 10")
+    ratio: float = Field(
+        default=4.0, gt=0.0, description="amplitude of the first tone re the second"
+    )
+
+    @model_validator(mode="after")
+    def _frequencies_fit(self) -> Self:
+        if self.second_hz <= self.first_hz:
+            raise ValueError(f"second_hz must lie above first_hz {self.first_hz:g}")
+        for frequency in (self.first_hz, self.second_hz):
+            if frequency % TWIN_TONE_GRID_HZ:
+                raise ValueError(
+                    f"first_hz and second_hz must be multiples of {TWIN_TONE_GRID_HZ:g}, got "
+                    f"{frequency:g}"
+                )
         return self
 
 
@@ -211,6 +251,23 @@ class Multisine(_Lasting):
         default=False,
         description="one steady multisine of odd lines, for the best linear approximation",
     )
+    realisations: int = Field(
+        default=1,
+        ge=1,
+        description="of the odd multisine: so many one after the other, their phases drawn anew",
+    )
+
+    @model_validator(mode="after")
+    def _realisations_fit(self) -> Self:
+        periods = self.seconds / self.realisations / ODD_PERIOD_SECONDS
+        if self.realisations > 1 and not self.odd_only:
+            raise ValueError("realisations are those of an odd multisine: set odd_only = true")
+        if self.realisations > 1 and (periods < 2 or abs(periods - round(periods)) > 1e-6):
+            raise ValueError(
+                f"{self.realisations} realisations take {self.realisations} times two or more "
+                f"whole periods of {ODD_PERIOD_SECONDS:g} s, got seconds = {self.seconds:g}"
+            )
+        return self
 
 
 class Noise(_Lasting):
@@ -246,7 +303,9 @@ Segment = Annotated[
     | Burst
     | Sweep
     | Staircase
+    | TwinTone
     | LevelStep
+    | TwinTone
     | Multisine
     | Noise
     | Guitar

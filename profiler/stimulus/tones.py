@@ -1,6 +1,7 @@
-"""Steady tones: sine, probe that comes again, burst that shows settling, staircase, level step.
+"""Steady tones: sine, probe that comes again, burst that shows settling, staircases of one tone and
+of two, level step.
 
-The last three are phase-true: they begin with a rising zero crossing, so a burst needs no
+The last of them are phase-true: they begin with a rising zero crossing, so a burst needs no
 fade at its edges (a fade would be measured as settling), and staircase and level step change
 their level without a step in the waveform.
 
@@ -11,17 +12,20 @@ that is left over at its end.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from profiler.stimulus.plan import (
     PROBE_GAP_SECONDS,
+    TWIN_TONE_GRID_HZ,
     Burst,
     LevelStep,
     Probe,
     Reference,
     Sine,
     Staircase,
+    TwinTone,
 )
 from profiler.stimulus.shaping import frames, piece_with_fades, with_fades
 from profiler.units import db_to_amplitude
@@ -123,6 +127,47 @@ def _step_periods(segment):
         for seconds in (segment.before_seconds, segment.before_seconds + segment.loud_seconds)
     )
     return up, down
+
+
+@dataclass(frozen=True)
+class ToneStep:
+    """One level of a staircase: samples of the segment, and the peak that is played there."""
+
+    start: int
+    stop: int
+    level_dbfs: float
+
+
+def tone_steps(segment: Staircase | TwinTone, sample_rate: int) -> tuple[ToneStep, ...]:
+    """The levels of a staircase or twin tone, from the softest to the loudest."""
+    edges = np.linspace(0, frames(segment, sample_rate), segment.steps + 1).round().astype(int)
+    return tuple(
+        ToneStep(int(start), int(stop), level)
+        for start, stop, level in zip(edges[:-1], edges[1:], segment.levels_dbfs, strict=True)
+    )
+
+
+def twin_tone(segment: TwinTone, sample_rate: int):
+    """Two tones whose level climbs in steps that are equal in dB; `(n,)` float64.
+
+    The level changes where both tones begin a period, 10 times a second, at a zero crossing.
+    What is left over of a tenth of a second at the end is silent.
+    """
+    n = frames(segment, sample_rate)
+    grid = round(sample_rate / TWIN_TONE_GRID_HZ)
+    t = np.arange(grid) / sample_rate
+    second = 1.0 / (1.0 + segment.ratio)
+    period = (1.0 - second) * np.sin(2 * np.pi * segment.first_hz * t)
+    period += second * np.sin(2 * np.pi * segment.second_hz * t)
+    signal = np.zeros(n)
+    for step in tone_steps(segment, sample_rate):
+        # its level holds to the end, and is replaced from where the next step begins
+        begin = math.ceil(step.start / grid) * grid
+        whole = (n - begin) // grid
+        signal[begin : begin + whole * grid] = np.tile(
+            db_to_amplitude(step.level_dbfs) * period, whole
+        )
+    return signal
 
 
 def _periods(start, stop, segment, sample_rate):

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from profiler.stimulus.plan import SAMPLE_RATES, Burst, LevelStep, Probe, Sine, Staircase
+from profiler.stimulus.plan import (
+    SAMPLE_RATES,
+    Burst,
+    LevelStep,
+    Probe,
+    Sine,
+    Staircase,
+    TwinTone,
+)
 from profiler.stimulus.tones import (
     burst,
     level_step,
@@ -9,6 +17,8 @@ from profiler.stimulus.tones import (
     probe,
     sine,
     staircase,
+    tone_steps,
+    twin_tone,
 )
 
 
@@ -121,3 +131,45 @@ def test_a_level_step_in_pieces_is_the_same_samples():
     segment = a_level_step()
     pieces = [level_step(segment, 48_000, a, a + 1200) for a in range(0, 21_600, 1200)]
     assert np.array_equal(np.concatenate(pieces), level_step(segment, 48_000))
+
+
+def a_twin_tone(**changes):
+    values = {"seconds": 2.8, "level_dbfs": 0.0, "lowest_dbfs": -36.0, "steps": 7}
+    return TwinTone(kind="twin-tone", name="t", use="analyse", **(values | changes))
+
+
+@pytest.mark.parametrize("sample_rate", SAMPLE_RATES)
+@pytest.mark.parametrize("pair", [(60.0, 7000.0, 4.0), (19_000.0, 20_000.0, 1.0)])
+def test_a_twin_tone_is_two_lines_of_its_ratio_at_every_level(pair, sample_rate):
+    first, second, ratio = pair
+    segment = a_twin_tone(first_hz=first, second_hz=second, ratio=ratio)
+    signal = twin_tone(segment, sample_rate)
+    for step in tone_steps(segment, sample_rate):
+        part = signal[step.stop - sample_rate // 10 : step.stop]
+        lines = np.abs(np.fft.rfft(part)) * 2 / len(part)
+        assert lines[round(first / 10)] == pytest.approx(ratio * lines[round(second / 10)])
+        both = lines[round(first / 10)] + lines[round(second / 10)]
+        assert 20 * np.log10(both) == pytest.approx(step.level_dbfs, abs=1e-9)
+        assert np.sum(lines) == pytest.approx(both)  # and nothing else sounds
+    assert [s.level_dbfs for s in tone_steps(segment, 48_000)] == [-36, -30, -24, -18, -12, -6, 0]
+
+
+def test_a_twin_tone_is_silent_in_what_is_left_of_a_tenth_of_a_second():
+    segment = a_twin_tone(seconds=2.85)
+    signal = twin_tone(segment, 48_000)
+    assert len(signal) == round(2.85 * 48_000)
+    assert not signal[round(2.8 * 48_000) :].any()
+    assert signal[: round(2.8 * 48_000)].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"first_hz": 65.0}, "multiples of 10, got 65"),
+        ({"first_hz": 7000.0}, "second_hz must lie above first_hz 7000"),
+        ({"lowest_dbfs": 0.0}, "lowest_dbfs must lie below level_dbfs 0"),
+    ],
+)
+def test_a_twin_tone_that_does_not_fit_is_refused(changes, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        a_twin_tone(**changes)
