@@ -1,6 +1,6 @@
-"""Steady tones: the sine, the probe that comes again, the burst that shows settling, the staircase.
+"""Steady tones: sine, probe, the burst that shows settling, the pump that shows gain, staircase.
 
-The last two are phase-true: they begin with a rising zero crossing, so a burst needs no
+The last three are phase-true: they begin with a rising zero crossing, so a burst needs no
 fade at its edges (a fade would be measured as settling) and a staircase changes its level
 without a step in the waveform.
 
@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from profiler.stimulus.plan import PROBE_GAP_SECONDS, Burst, Probe, Reference, Sine, Staircase
+from profiler.stimulus.plan import PROBE_GAP_SECONDS, Burst, Probe, Pump, Reference, Sine, Staircase
 from profiler.stimulus.shaping import frames, piece_with_fades, with_fades
 from profiler.units import db_to_amplitude
 
@@ -49,15 +49,25 @@ def burst(segment: Burst, sample_rate: int):
     The first sample of the tone, a zero, is at `round(before_seconds * sample_rate)`.
     Whole periods begin and end at zero phase: 1 s of 440 Hz is exactly 440 of them.
     """
-    signal = np.zeros(frames(segment, sample_rate))
-    first = round(segment.before_seconds * sample_rate)
-    n = round(segment.tone_seconds * sample_rate)
-    tone = _whole_periods(0, n, n, segment, sample_rate)
-    signal[first : first + len(tone)] = tone
-    return db_to_amplitude(segment.level_dbfs) * signal
+    return db_to_amplitude(segment.level_dbfs) * _bare_burst(segment, sample_rate)
 
 
-def burst_edges(segment: Burst, sample_rate: int) -> tuple[int, int]:
+def pump(segment: Pump, sample_rate: int):
+    """A burst over a probe, which has 5 ms of fade at both ends; `(n,)` float64."""
+    probe_peak = db_to_amplitude(segment.probe_dbfs)
+    n = frames(segment, sample_rate)
+    tone = np.sin(2 * np.pi * segment.probe_frequency / sample_rate * np.arange(n))
+    return pump_amplitude(segment) * _bare_burst(segment, sample_rate) + probe_peak * with_fades(
+        tone, sample_rate, SINE_FADE_SECONDS
+    )
+
+
+def pump_amplitude(segment: Pump) -> float:
+    """Peak of a pump's burst alone: what the probe leaves of the peak of both."""
+    return float(db_to_amplitude(segment.level_dbfs) - db_to_amplitude(segment.probe_dbfs))
+
+
+def burst_edges(segment: Burst | Pump, sample_rate: int) -> tuple[int, int]:
     """First sample of a burst's tone, and the first after its last whole period."""
     first = round(segment.before_seconds * sample_rate)
     n = round(segment.tone_seconds * sample_rate)
@@ -81,6 +91,15 @@ def staircase(segment: Staircase, sample_rate: int, start: int = 0, stop: int | 
     rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
     level_dbfs = segment.lowest_dbfs + rise_db * np.minimum(step, segment.steps - 1)
     return db_to_amplitude(level_dbfs) * tone
+
+
+def _bare_burst(segment, sample_rate):
+    """A burst with a peak of 1."""
+    signal = np.zeros(frames(segment, sample_rate))
+    first = round(segment.before_seconds * sample_rate)
+    n = round(segment.tone_seconds * sample_rate)
+    signal[first : first + n] = _whole_periods(0, n, n, segment, sample_rate)
+    return signal
 
 
 def _periods(start, stop, segment, sample_rate):
