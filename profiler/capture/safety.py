@@ -280,6 +280,10 @@ def _levels(segment: Segment):
             yield level, PROBE_TONE_SECONDS, segment.frequency
         case "burst":
             yield level, segment.tone_seconds, segment.frequency
+        case "pump":
+            yield segment.probe_dbfs, segment.before_seconds, segment.probe_frequency
+            yield level, segment.tone_seconds, segment.frequency
+            yield segment.probe_dbfs, segment.after_seconds, segment.probe_frequency
         case "sweep":
             yield level, segment.sweep_seconds, segment.start_hz
         case "staircase":

@@ -36,6 +36,7 @@ MARKER_GAP_SECONDS = 0.05
 REFERENCE_SECONDS = 1.0
 PROBE_TONE_SECONDS = 0.3
 PROBE_GAP_SECONDS = 0.1  # of silence before and after the tone of a probe
+LEAST_SEPARATION = 0.2  # of a pump's probe from its harmonics, in multiples of its frequency
 REST_SECONDS = 0.5  # before the last probe: an amp is itself again after what was played
 
 # Of the odd multisine: whole samples at every rate. Its lines are 2 Hz apart.
@@ -127,6 +128,50 @@ class Burst(_Segment):
     @property
     def duration(self) -> float:
         return self.before_seconds + self.tone_seconds + self.after_seconds
+
+
+class Pump(_Segment):
+    """A burst over a soft probe that sounds throughout: when is the gain itself again?
+
+    `level_dbfs` is the peak of the two together. After the burst only the probe is heard, and how
+    large it comes back is the gain of the device from moment to moment.
+    """
+
+    kind: Literal["pump"]
+    frequency: Frequency = Field(default=440.0, description="of the burst, in Hz")
+    probe_frequency: Frequency = Field(
+        default=3300.0, description="of the probe, in Hz: midway between two harmonics of the burst"
+    )
+    probe_dbfs: float = Field(default=-45.0, le=0.0, description="peak of the probe, dBFS")
+    before_seconds: Seconds = Field(default=0.6, description="probe alone before the burst")
+    tone_seconds: Seconds = Field(default=1.0, description="length of the burst")
+    after_seconds: Seconds = Field(default=1.2, description="probe alone after the burst")
+
+    @property
+    def duration(self) -> float:
+        return self.before_seconds + self.tone_seconds + self.after_seconds
+
+    @property
+    def separation_hz(self) -> float:
+        """From the probe to the nearest harmonic of the burst."""
+        return abs(
+            self.probe_frequency - self.frequency * round(self.probe_frequency / self.frequency)
+        )
+
+    @model_validator(mode="after")
+    def _is_told_apart(self) -> Self:
+        if self.probe_dbfs >= self.level_dbfs:
+            raise ValueError(f"probe_dbfs must lie below level_dbfs {self.level_dbfs:g}")
+        least = LEAST_SEPARATION * self.frequency
+        if self.probe_frequency < self.frequency or self.separation_hz < least:
+            midway = (max(math.floor(self.probe_frequency / self.frequency), 1) + 0.5) * (
+                self.frequency
+            )
+            raise ValueError(
+                f"probe_frequency must lie at least {least:g} Hz from every harmonic of frequency "
+                f"{self.frequency:g}, above the first: {midway:g} does"
+            )
+        return self
 
 
 class Sweep(_Segment):
@@ -301,6 +346,7 @@ Segment = Annotated[
     | Reference
     | Probe
     | Burst
+    | Pump
     | Sweep
     | Staircase
     | TwinTone

@@ -25,7 +25,7 @@ from profiler.stimulus.noise import noise
 from profiler.stimulus.plan import File, Segment, SignalPlan
 from profiler.stimulus.shaping import frames, piece_with_fades
 from profiler.stimulus.sweep import sweep
-from profiler.stimulus.tones import burst, level_step, probe, sine, staircase, twin_tone
+from profiler.stimulus.tones import burst, level_step, probe, pump, sine, staircase, twin_tone
 from profiler.units import db_to_amplitude
 
 FILE_FADE_SECONDS = 0.005  # a passage cut out of a recording would click
@@ -111,6 +111,8 @@ def _composed(segment: Segment, plan: SignalPlan):
             return probe(segment, rate)
         case "burst":
             return burst(segment, rate)
+        case "pump":
+            return pump(segment, rate)
         case "sweep":
             return sweep(segment, rate)
         case "twin-tone":

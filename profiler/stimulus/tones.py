@@ -1,5 +1,5 @@
-"""Steady tones: sine, probe that comes again, burst that shows settling, staircases of one tone and
-of two, level step.
+"""Steady tones: sine, probe that comes again, burst that shows settling, pump that shows gain,
+staircases of one tone and of two, level step.
 
 The last of them are phase-true: they begin with a rising zero crossing, so a burst needs no
 fade at its edges (a fade would be measured as settling), and staircase and level step change
@@ -22,6 +22,7 @@ from profiler.stimulus.plan import (
     Burst,
     LevelStep,
     Probe,
+    Pump,
     Reference,
     Sine,
     Staircase,
@@ -61,15 +62,25 @@ def burst(segment: Burst, sample_rate: int):
     The first sample of the tone, a zero, is at `round(before_seconds * sample_rate)`.
     Whole periods begin and end at zero phase: 1 s of 440 Hz is exactly 440 of them.
     """
-    signal = np.zeros(frames(segment, sample_rate))
-    first = round(segment.before_seconds * sample_rate)
-    n = round(segment.tone_seconds * sample_rate)
-    tone = _whole_periods(0, n, n, segment, sample_rate)
-    signal[first : first + len(tone)] = tone
-    return db_to_amplitude(segment.level_dbfs) * signal
+    return db_to_amplitude(segment.level_dbfs) * _bare_burst(segment, sample_rate)
 
 
-def burst_edges(segment: Burst, sample_rate: int) -> tuple[int, int]:
+def pump(segment: Pump, sample_rate: int):
+    """A burst over a probe, which has 5 ms of fade at both ends; `(n,)` float64."""
+    probe_peak = db_to_amplitude(segment.probe_dbfs)
+    n = frames(segment, sample_rate)
+    tone = np.sin(2 * np.pi * segment.probe_frequency / sample_rate * np.arange(n))
+    return pump_amplitude(segment) * _bare_burst(segment, sample_rate) + probe_peak * with_fades(
+        tone, sample_rate, SINE_FADE_SECONDS
+    )
+
+
+def pump_amplitude(segment: Pump) -> float:
+    """Peak of a pump's burst alone: what the probe leaves of the peak of both."""
+    return float(db_to_amplitude(segment.level_dbfs) - db_to_amplitude(segment.probe_dbfs))
+
+
+def burst_edges(segment: Burst | Pump, sample_rate: int) -> tuple[int, int]:
     """First sample of a burst's tone, and the first after its last whole period."""
     first = round(segment.before_seconds * sample_rate)
     n = round(segment.tone_seconds * sample_rate)
@@ -167,6 +178,15 @@ def twin_tone(segment: TwinTone, sample_rate: int):
         signal[begin : begin + whole * grid] = np.tile(
             db_to_amplitude(step.level_dbfs) * period, whole
         )
+    return signal
+
+
+def _bare_burst(segment, sample_rate):
+    """A burst with a peak of 1."""
+    signal = np.zeros(frames(segment, sample_rate))
+    first = round(segment.before_seconds * sample_rate)
+    n = round(segment.tone_seconds * sample_rate)
+    signal[first : first + n] = _whole_periods(0, n, n, segment, sample_rate)
     return signal
 
 

@@ -182,12 +182,13 @@ def test_seconds_at_full_power_and_duty_follow_from_the_plan():
         {"kind": "guitar", "seconds": 3.0, "level_dbfs": -5.0},
         {"kind": "level-step", "loud_seconds": 0.7, "soft_dbfs": -20.0, "level_dbfs": -3.0},
         {"kind": "probe", "level_dbfs": -30.0},
+        {"kind": "pump", "tone_seconds": 0.5, "level_dbfs": -3.0},
         {"kind": "marker", "level_dbfs": 0.0},
     )
-    # steps at -15, -10, -5 and 0 dBFS, twice; the burst's tone; the guitar; the loud of the level
-    # step; the marker's two codes
-    assert full_power_seconds(plan) == pytest.approx(2.0 + 2.0 + 2.0 + 3.0 + 0.7 + 0.4)
-    assert tone_duty(plan) == pytest.approx((3.0 + 3.0 + 2.0 + 0.7) / plan.seconds)
+    # steps at -15, -10, -5 and 0 dBFS, twice; the tones of burst and pump; the guitar; the loud of
+    # the level step; the marker's two codes
+    assert full_power_seconds(plan) == pytest.approx(2.0 + 2.0 + 2.0 + 0.5 + 3.0 + 0.7 + 0.4)
+    assert tone_duty(plan) == pytest.approx((3.0 + 3.0 + 2.0 + 0.5 + 0.7) / plan.seconds)
     assert full_power_seconds(plan.model_copy(update={"gain_db": -6.0})) == 0.0
 
 

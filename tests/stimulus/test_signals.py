@@ -10,7 +10,18 @@ from profiler.definitions import shipped_folder
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal
 from profiler.stimulus.synthesis import render
 
-SHIPPED = ("a440", "check", "dynamics", "latency", "levels", "loop", "quick", "standard", "sweep")
+SHIPPED = (
+    "a440",
+    "check",
+    "dynamics",
+    "latency",
+    "levels",
+    "loop",
+    "quick",
+    "settling",
+    "standard",
+    "sweep",
+)
 CAPTURES = ("standard", "quick")
 
 
@@ -57,6 +68,7 @@ def test_every_signal_renders_up_to_its_level_and_not_above(name):
         ("loop", 20.0, 0.5),
         ("dynamics", 46.0, 1.0),
         ("a440", 3.0, 0.0),
+        ("settling", 44.0, 1.0),
     ],
 )
 def test_lengths_are_as_promised(name, seconds, tolerance):
@@ -103,7 +115,7 @@ def test_the_replicate_is_the_same_samples(name):
     assert np.array_equal(first, again)
 
 
-@pytest.mark.parametrize("name", ["sweep", "levels", "dynamics"])
+@pytest.mark.parametrize("name", ["sweep", "levels", "dynamics", "settling"])
 def test_a_probe_stands_at_both_ends_of_what_measures_a_device(name):
     plan = plan_of(name)
     kinds = [s.kind for s in plan.segments if s.kind != "silence"]
@@ -144,11 +156,24 @@ def test_a_marker_is_the_first_sound_and_the_last_and_comes_at_least_every_10_s(
     assert sounding[0].level_dbfs == -12.0
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", [*CAPTURES, "settling"])
 def test_a_marker_stands_between_every_two_bursts(name):
     kinds = [s.kind for s in plan_of(name).segments if s.kind != "silence"]
     for before, after in itertools.pairwise(kinds):
-        assert (before, after) != ("burst", "burst")
+        assert not {before, after} <= {"burst", "pump"}
+
+
+def test_settling_has_bursts_over_frequency_and_level_and_pumps_soft_to_hard():
+    plan = plan_of("settling")
+    bursts = {}
+    for placed in plan.of_kind("burst"):
+        bursts.setdefault(placed.segment.frequency, []).append(placed.segment.level_dbfs)
+    assert bursts == {440.0: [-33.0, -18.0, -3.0], 110.0: [-18.0, -3.0], 1760.0: [-18.0, -3.0]}
+    *rising, short = (placed.segment for placed in plan.of_kind("pump"))
+    assert [pump.level_dbfs for pump in rising] == [-27.0, -18.0, -9.0, -3.0]
+    # the last is as hard and short: what builds up under sustained power is not there yet
+    assert (short.level_dbfs, short.tone_seconds) == (-3.0, 0.05)
+    assert {pump.probe_dbfs for pump in (*rising, short)} == {-45.0}
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name != "a440"])

@@ -18,6 +18,7 @@ EVERY_KIND = (
     {"kind": "marker"},
     {"kind": "sine", "seconds": 0.3},
     {"kind": "burst", "before_seconds": 0.1, "tone_seconds": 0.2, "after_seconds": 0.1},
+    {"kind": "pump", "before_seconds": 0.1, "tone_seconds": 0.2, "after_seconds": 0.1},
     {"kind": "sweep", "seconds": 0.5},
     {"kind": "staircase", "seconds": 0.4, "steps": 4},
     {"kind": "level-step", "soft_dbfs": -20.0, "before_seconds": 0.1, "loud_seconds": 0.2},

@@ -6,15 +6,19 @@ from profiler.stimulus.plan import (
     Burst,
     LevelStep,
     Probe,
+    Pump,
     Sine,
     Staircase,
     TwinTone,
 )
 from profiler.stimulus.tones import (
     burst,
+    burst_edges,
     level_step,
     level_step_edges,
     probe,
+    pump,
+    pump_amplitude,
     sine,
     staircase,
     tone_steps,
@@ -70,6 +74,40 @@ def test_a_burst_of_a_frequency_that_does_not_fit_ends_with_its_last_whole_perio
     assert sounding[-1] == pytest.approx(last, abs=1.0)
     # a zero at the end but for the part of a sample: one sample's slope
     assert abs(signal[sounding[-1]]) <= 2 * np.pi * 3.3 / 48_000
+
+
+def a_pump(**changes):
+    return Pump(kind="pump", name="p", use="analyse", level_dbfs=-6.0, **changes)
+
+
+@pytest.mark.parametrize("sample_rate", SAMPLE_RATES)
+def test_a_pump_is_a_burst_over_a_probe_that_sounds_throughout(sample_rate):
+    segment = a_pump()
+    signal = pump(segment, sample_rate)
+    first, last = burst_edges(segment, sample_rate)
+    time = np.arange(len(signal)) / sample_rate
+    the_probe = 10 ** (-45 / 20) * np.sin(2 * np.pi * 3300.0 * time)
+    fade = round(0.005 * sample_rate)
+    np.testing.assert_allclose(signal[fade:first], the_probe[fade:first], atol=1e-12)
+    np.testing.assert_allclose(signal[last:-fade], the_probe[last:-fade], atol=1e-12)
+    alone = (signal - the_probe)[first:last]
+    expected = pump_amplitude(segment) * np.sin(2 * np.pi * 440.0 * time[: last - first])
+    np.testing.assert_allclose(alone, expected, atol=1e-12)
+    assert len(alone) == sample_rate
+    # both together never pass the level of the segment
+    assert np.max(np.abs(signal)) <= 10 ** (-6 / 20)
+    assert np.max(np.abs(signal)) > 0.98 * 10 ** (-6 / 20)
+
+
+def test_over_50_ms_probe_and_burst_are_orthogonal():
+    segment = a_pump()
+    n = 2400  # 22 periods of the burst, 165 of the probe
+    first, _ = burst_edges(segment, 48_000)
+    middle = pump(segment, 48_000)[first + 4800 : first + 4800 + n]
+    lines = 2 * np.abs(np.fft.rfft(middle)) / n
+    assert lines[22] == pytest.approx(pump_amplitude(segment), rel=1e-9)
+    assert lines[165] == pytest.approx(10 ** (-45 / 20), rel=1e-9)
+    assert np.sum(lines > 1e-9) == 2
 
 
 def a_staircase(**changes):
