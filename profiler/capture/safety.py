@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from profiler.errors import SafetyStop
-from profiler.rig.rig import PortAudioInterface, Rig
+from profiler.rig.rig import PortAudioInterface, Rig, recorded_channels
 from profiler.stimulus.plan import (
     MARKER_CODE_SECONDS,
     PROBE_TONE_SECONDS,
@@ -120,15 +120,14 @@ def announce(rig: Rig, plan: SignalPlan, full_scale_dbu: float | None = None) ->
     _check_heat(rig, plan, ceiling, audible)
     _check_frequencies(rig, plan, audible)
 
-    device, channels = f"simulated {rig.chain.circuit or 'wire'}", (1, 1)
+    device, send_channel = f"simulated {rig.chain.circuit or 'wire'}", 1
     if isinstance(interface, PortAudioInterface):
-        device, channels = interface.device, (interface.send_channel, interface.return_channel)
-    loopback = () if interface.loopback_channel is None else (interface.loopback_channel,)
+        device, send_channel = interface.device, interface.send_channel
     return Announcement(
         rig=rig.name,
         device=device,
-        send_channel=channels[0],
-        return_channels=(channels[1], *loopback),
+        send_channel=send_channel,
+        return_channels=recorded_channels(interface),
         signal=plan.name,
         peak_dbfs=plan.peak_dbfs,
         peak_dbu=None if full_scale_dbu is None else plan.peak_dbfs + full_scale_dbu,

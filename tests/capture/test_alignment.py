@@ -17,6 +17,7 @@ from profiler.capture.take import take
 from profiler.errors import CaptureError, NotAligned, Silent
 from profiler.rig.connect import connect
 from profiler.rig.rig import load_rig
+from profiler.rig.simulated import Simulated
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal
 from profiler.stimulus.synthesis import render
 
@@ -382,6 +383,38 @@ def test_the_loopback_channel_of_a_capture_is_what_it_is_aligned_by(tmp_path):
     alignment = load_aligned(folder).alignment
     assert alignment.reference == "loopback"
     assert alignment.delay_samples == pytest.approx(interface.round_trip_samples, abs=1e-3)
+
+
+class Taps:
+    """A cabinet of a few taps as a stream."""
+
+    def __init__(self, taps):
+        self._taps, self._past = np.array(taps), np.zeros(len(taps) - 1)
+
+    def process(self, block):
+        joined = np.concatenate((self._past, block))
+        self._past = joined[len(block) :]
+        return np.convolve(joined, self._taps, "valid")
+
+
+@pytest.mark.parametrize("loopback", [None, 2])
+def test_the_di_of_a_capture_is_aligned_with_its_response(tmp_path, loopback):
+    taps = [0.7, 0.0, -0.4, 0.1]
+    rig = load_rig("drive")
+    settings = {"loopback_channel": loopback, "di_channel": 3, "noise_rms_dbfs": -200.0}
+    interface = rig.interface.model_copy(update=settings)
+    rig = rig.model_copy(update={"interface": interface})
+    through = Simulated(rig, cabinet=lambda rate: Taps(taps))
+    folder = take(rig, load_signal("latency").plan(RATE), tmp_path / "capture", through)
+    recorded, _ = wav.read(folder.response_path)
+    assert recorded.shape[1] == (2 if loopback is None else 3)
+    capture = load_aligned(folder)
+    heard = np.convolve(capture.di.astype(np.float64), taps)[: len(capture.di)]
+    assert np.max(np.abs(capture.response - heard)) < 1e-6 < 1e-2 < np.max(np.abs(heard))
+
+
+def test_a_capture_without_a_di_has_none(folder):
+    assert load_aligned(folder).di is None
 
 
 def test_what_the_user_accepts_is_not_refused():
