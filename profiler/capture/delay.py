@@ -272,7 +272,7 @@ def excess_delay(transfer: Transfer, sample_rate) -> Delay | None:
         return None
     f, H, variance, lines = bins
     weights = 1.0 / (variance / np.abs(H) ** 2 + MODEL_PHASE**2 / np.minimum(lines, 8))
-    minimum = _minimum_phase(f, np.abs(H), sample_rate)
+    minimum = minimum_phase(f, np.abs(H), sample_rate)
     return _slope(
         f,
         H * np.exp(-1j * minimum),
@@ -387,8 +387,8 @@ def _longest_run(flags):
     return int(starts[longest]), int(stops[longest])
 
 
-def _minimum_phase(frequencies, magnitude, sample_rate):
-    """Phase that a magnitude implies, at its own frequencies, in radians.
+def minimum_phase(frequencies, magnitude, sample_rate):
+    """Phase that a magnitude implies, `(m,)` at its own rising frequencies, in radians.
 
     Beyond the band the magnitude is continued by a power of f, far above half the sample
     rate: so it goes on in a circuit, and what the converters' filters do there is not the

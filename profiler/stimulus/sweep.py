@@ -17,7 +17,6 @@ from profiler.units import db_to_amplitude
 
 FADE_IN_PERIODS = 1.0  # of the first frequency
 FADE_OUT_SECONDS = 0.002
-LEAVES_BAND_RATIO = 0.46  # of the sample rate: where a harmonic is taken to fade out
 
 
 def sweep(segment: Sweep, sample_rate: int) -> np.ndarray:
@@ -40,10 +39,6 @@ def sweep(segment: Sweep, sample_rate: int) -> np.ndarray:
     ValueError
         The last frequency is not below half the sample rate.
     """
-    if segment.stop_hz >= sample_rate / 2:
-        raise ValueError(
-            f"a sweep to {segment.stop_hz:g} Hz does not fit a sample rate of {sample_rate} Hz"
-        )
     return db_to_amplitude(segment.level_dbfs) * harmonic(segment, sample_rate, 1)
 
 
@@ -51,14 +46,23 @@ def harmonic(segment: Sweep, sample_rate: int, order: int) -> np.ndarray:
     """The sweep's harmonic of an order as a device without memory makes it, of amplitude 1.
 
     Where the sweep fades by a factor, its m-th harmonic fades by the m-th power of it: so does
-    the leading power of a polynomial. It ends where it would pass half the sample rate. Order 1
-    is the sweep.
+    the leading power of a polynomial. Order 1 is the sweep.
 
     Returns
     -------
     (n,) float64 array
         `segment.duration` seconds.
+
+    Raises
+    ------
+    ValueError
+        The last frequency is not below half the sample rate.
     """
+    highest = order * segment.stop_hz
+    if highest >= sample_rate / 2:
+        raise ValueError(
+            f"a sweep to {highest:g} Hz does not fit a sample rate of {sample_rate} Hz"
+        )
     played = np.zeros(round(segment.duration * sample_rate))
     frames = min(round(segment.sweep_seconds * sample_rate), len(played))
     t = np.arange(frames) / sample_rate
@@ -75,9 +79,6 @@ def harmonic(segment: Sweep, sample_rate: int, order: int) -> np.ndarray:
     fade[:fade_in] *= _rise(fade_in)
     fade[frames - fade_out :] *= _rise(fade_out)[::-1]
     tone *= fade[::-1] ** order if falls else fade**order
-    if order > 1:  # the sweep itself never gets there
-        room = 0.5 - order * phase / (2 * np.pi * rate * sample_rate)
-        tone *= np.sin(0.5 * np.pi * np.clip(room / (0.5 - LEAVES_BAND_RATIO), 0.0, 1.0)) ** 2
     played[:frames] = tone
     return played
 
