@@ -9,8 +9,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 import profiler
+from profiler.analysis.distortion import Distortion, distortion
 from profiler.analysis.dynamics import Dynamics, dynamics
-from profiler.analysis.noise import noise_floor_rms_dbfs
+from profiler.analysis.intermodulation import Intermodulation, intermodulation
+from profiler.analysis.noise import NoiseAnalysis, noise
+from profiler.analysis.response import LinearResponse, linear_response
 from profiler.analysis.settling import SettlingAnalysis, settling
 from profiler.capture.alignment import AlignedCapture
 from profiler.capture.folder import CaptureFolder
@@ -25,17 +28,23 @@ class Analysis(Record):
     software_version: str = profiler.__version__
     response_sha256: str  # of the recording that was measured
     delay_samples: float  # that it was aligned by
-    noise_floor_rms_dbfs: float | None
     settling: SettlingAnalysis | None
+    response: LinearResponse | None
+    distortion: Distortion | None
+    intermodulation: Intermodulation | None
     dynamics: Dynamics | None
+    noise: NoiseAnalysis | None
     warnings: tuple[str, ...] = ()
 
 
 # Keys of the record, and what measures them. A measure without its segment says so.
 _MEASURES: dict[str, Callable[[AlignedCapture], Any]] = {
-    "noise_floor_rms_dbfs": noise_floor_rms_dbfs,
     "settling": settling,
+    "response": linear_response,
+    "distortion": distortion,
+    "intermodulation": intermodulation,
     "dynamics": dynamics,
+    "noise": noise,
 }
 
 
@@ -60,7 +69,7 @@ def analyse(
             found[name] = measure(capture)
         except CaptureError as error:
             found[name] = None
-            warnings.append(f"{name.split('_')[0]} not measured: {error}")
+            warnings.append(f"{name} not measured: {error}")
         else:
             warnings += getattr(found[name], "warnings", ())
     return Analysis(

@@ -13,7 +13,7 @@ import functools
 import io
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -132,6 +132,11 @@ def frequency_axis(axes: Axes, first_hz: float, last_hz: float) -> None:
     axes.set_xlabel("frequency, Hz")
     axes.xaxis.set_major_formatter(FuncFormatter(_short_frequency))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def known(values: Iterable[float | None]) -> np.ndarray:
+    """A curve of a record as an array: what is not known is NaN, and not drawn."""
+    return np.array([np.nan if value is None else value for value in values], float)
 
 
 def thinned(positions: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

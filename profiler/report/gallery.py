@@ -11,12 +11,18 @@ from dataclasses import dataclass
 
 from profiler.analysis.analysis import Analysis
 from profiler.analysis.dynamics import step_courses
-from profiler.analysis.response import sweep_response
 from profiler.analysis.settling import LEVELS_DB, settling_curve
 from profiler.capture.alignment import AlignedCapture
 from profiler.report.drawing import Drawing
+from profiler.report.figures.distortion import (
+    intermodulation,
+    sweep_harmonics,
+    thd_over_frequency,
+    thd_over_level,
+)
 from profiler.report.figures.dynamics import level_curves, level_steps
-from profiler.report.figures.response import response
+from profiler.report.figures.noise import noise_spectrum, signal_to_noise
+from profiler.report.figures.response import directions, excess_phase, linear_response
 from profiler.report.figures.settling import settling
 
 
@@ -80,20 +86,138 @@ def _settling(devices):
 
 
 def _response(devices):
-    for each in devices[:1]:
-        if next(each.capture.plan.of_kind("sweep"), None) is None:
-            continue
-        swept = sweep_response(each.capture)
+    """The linear response: of one device at every level, of several at the softest."""
+    found = _those(devices, lambda each: each.analysis.response)
+    curves = [
+        (f"{sweep.level_dbfs:g} dBFS" if len(found) == 1 else name, sweep)
+        for name, each in found
+        for sweep in _rising(each.analysis.response.sweeps, None if len(found) == 1 else min)
+    ]
+    if curves:
         yield Picture(
             "Frequency response",
-            response(
-                swept.frequencies, swept.magnitude_db, {2: swept.second_db, 3: swept.third_db}
-            ),
-            "Magnitude of the linear response over frequency, and of the second and third "
-            "harmonic.",
-            f"From a sweep at {swept.level_dbfs:g} dBFS. A harmonic stands at the frequency that "
-            "it comes from.",
+            linear_response(curves),
+            f"Magnitude and group delay of the linear response over frequency: {_list(curves)}.",
+            "From sweeps. Where it depends on the level, the device compresses there. Group delay "
+            "is re the delay that the take was aligned by.",
         )
+    checks = [(_alone(name, found), each.analysis.response.phase) for name, each in found]
+    checks = [(name, check) for name, check in checks if check is not None]
+    if checks:
+        yield Picture(
+            "Excess phase",
+            excess_phase(checks),
+            "Phase of the linear response beyond the one that its magnitude implies.",
+            "A circuit of filters has none. What slopes is a delay, what bends is a reflection, an "
+            "all-pass, or a digital device.",
+        )
+    pairs = [(_alone(name, found), each.analysis.response.direction) for name, each in found]
+    pairs = [(name, pair) for name, pair in pairs if pair is not None]
+    if pairs:
+        yield Picture(
+            "Up and down",
+            directions(pairs),
+            "Difference of the responses to a sweep that goes up and to one that goes down.",
+            "A device without slow memory answers both alike: the difference is noise.",
+        )
+
+
+def _distortion(devices):
+    found = _those(devices, lambda each: each.analysis.distortion)
+    named = [(name, each.analysis.distortion) for name, each in found]
+    swept = [(name, each) for name, each in named if each.sweeps]
+    if len(swept) == 1:
+        for sweep in _rising(swept[0][1].sweeps, max):
+            yield Picture(
+                "Harmonics",
+                sweep_harmonics(sweep),
+                f"Harmonics 1 to 5 over frequency, from a sweep at {sweep.level_dbfs:g} dBFS.",
+                f"From a sweep at {sweep.level_dbfs:g} dBFS. A harmonic stands at the frequency "
+                "that it comes from; what is not clear of the noise is not drawn.",
+            )
+    curves = [
+        (f"{sweep.level_dbfs:g} dBFS" if len(swept) == 1 else name, sweep)
+        for name, each in swept
+        for sweep in _rising(each.sweeps, None if len(swept) == 1 else max)
+    ]
+    if curves:
+        yield Picture(
+            "Distortion over frequency",
+            thd_over_frequency(curves),
+            f"Total harmonic distortion over the frequency that is played: {_list(curves)}.",
+            "THD(F): harmonics 2 to 9, summed, re the fundamental.",
+        )
+    tones = [
+        (label if len(found) == 1 else name, steps)
+        for name, each in named
+        for label, steps in _staircases(each.tones, len(found))
+    ]
+    if tones:
+        yield Picture(
+            "Distortion over level",
+            thd_over_level(tones),
+            f"Total harmonic distortion of steady tones against their level: {_list(tones)}.",
+            "THD(F) of the steps of a staircase.",
+        )
+
+
+def _intermodulation(devices):
+    found = _those(devices, lambda each: each.analysis.intermodulation)
+    tones = [
+        (f"{twin.first_hz:g} + {twin.second_hz:g} Hz" if len(found) == 1 else name, twin)
+        for name, each in found
+        for twin in each.analysis.intermodulation.twin_tones[: None if len(found) == 1 else 1]
+    ]
+    if tones:
+        yield Picture(
+            "Intermodulation",
+            intermodulation(tones),
+            f"What the device makes between two tones, against their level: {_list(tones)}.",
+            "Products of the orders 2 to 5: of tones far apart re the higher tone, of tones close "
+            "together re the sum of both.",
+        )
+
+
+def _noise(devices):
+    found = _those(devices, lambda each: each.analysis.noise)
+    named = [(_alone(name, found), each.analysis.noise) for name, each in found]
+    at_rest = [(name, each) for name, each in named if each.third_octaves]
+    if at_rest:
+        yield Picture(
+            "Noise",
+            noise_spectrum(at_rest),
+            "Noise at rest in thirds of an octave.",
+            "With nothing played. Hum stands in the bands of the mains and of its multiples.",
+        )
+    driven = [(name, each) for name, each in named if each.driven]
+    if driven:
+        yield Picture(
+            "Signal to noise",
+            signal_to_noise(driven),
+            "Signal-to-noise ratio under a steady tone against its level.",
+            "What is left when the tone and its harmonics are taken out, re the tone.",
+        )
+
+
+def _rising(sweeps, choose):
+    """The sweeps that go up; with `choose` only the softest or the loudest."""
+    rising = [sweep for sweep in sweeps if sweep.direction == "up"]
+    if choose is None or not rising:
+        return rising
+    return [choose(rising, key=lambda sweep: sweep.level_dbfs)]
+
+
+def _staircases(tones, devices):
+    """The steps of each staircase, named after its tone; of several devices the first only."""
+    names = list(dict.fromkeys(tone.segment for tone in tones))[: None if devices == 1 else 1]
+    for name in names:
+        steps = [tone for tone in tones if tone.segment == name]
+        yield f"{steps[0].frequency_hz:g} Hz", steps
+
+
+def _alone(name, found):
+    """No name where there is nothing to tell it from."""
+    return name if len(found) > 1 else ""
 
 
 def _level_curves(devices):
@@ -146,6 +270,9 @@ def _list(labelled):
 _FIGURES: tuple[Callable[[Sequence[Measured]], Iterator[Picture]], ...] = (
     _settling,
     _response,
+    _distortion,
+    _intermodulation,
     _level_curves,
     _level_steps,
+    _noise,
 )

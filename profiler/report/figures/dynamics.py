@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from profiler.analysis.dynamics import Dynamics, LevelCurve, StepCourse
-from profiler.report.drawing import DASHES, INK, curve, drawing, legend, rows
+from profiler.report.drawing import DASHES, INK, curve, drawing, known, legend, rows
 from profiler.units import amplitude_to_db
 
 LOWEST_HARMONIC_DB = -90.0  # re the fundamental: what lies deeper is nothing to hear
@@ -21,12 +21,12 @@ def level_curves(named: Sequence[tuple[str, Dynamics]]):
     for number, (label, each) in enumerate(_labelled(named)):
         played = [point.played_dbfs for point in each.points]
         gain.plot(
-            played, _known(point.gain_db for point in each.points), label=label, **curve(number)
+            played, known(point.gain_db for point in each.points), label=label, **curve(number)
         )
     for number, (label, each) in enumerate(_compared(named)):
         played = [point.played_dbfs for point in each.points]
         for order in (2, 3):
-            ratio = _known(point.harmonic_ratios[order - 2] for point in each.points)
+            ratio = known(point.harmonic_ratios[order - 2] for point in each.points)
             level_db = np.maximum(amplitude_to_db(ratio), LOWEST_HARMONIC_DB)
             look = {**curve(2 * number + order - 2)}
             harmonics.plot(played, level_db, label=f"{label} H{order}".strip(), **look)
@@ -76,6 +76,3 @@ def _compared(named: Sequence[tuple[str, Dynamics]]) -> list[tuple[str, LevelCur
         if dynamics.curves
     ]
 
-
-def _known(values):
-    return np.array([np.nan if value is None else value for value in values], float)
