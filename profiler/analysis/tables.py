@@ -1,9 +1,10 @@
 """The numbers of a record as tables, for a spreadsheet: what `--csv` writes.
 
-A record holds single values, curves (sequences of numbers of one length, side by side), and
-sequences of records of one kind. The first become one table of keys and values, curves a table
-with a column each, and records a table with a row each; a curve within one of several records
-has a table of its own, numbered as its record.
+A record holds single values, curves (sequences of numbers, side by side where they have one
+length), and sequences of records of one kind. The first become one table of keys and values,
+curves a table with a column each, and records a table with a row each, in which a short sequence
+takes some columns. Curves of the records within a record stand beside its own, if those have
+their length: harmonics beside the frequencies that they are told at.
 
 Conventions
 -----------
@@ -13,20 +14,30 @@ Keys are the record's, joined by dots; units are in them. What is not known is a
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from profiler.definitions import Record
+
+SHORT = 12  # sequence, at most, that takes columns in its record's row: harmonics, a pair
 
 Cell = str | int | float | bool | None
 Table = Mapping[str, Sequence[Cell]]  # columns of one length, by their heads
 
 
+@dataclass
+class _Found:
+    """What a record holds; all names are re the record."""
+
+    single: dict[str, Cell] = field(default_factory=dict)
+    curves: dict[str, list[Cell]] = field(default_factory=dict)  # that stand in a table above
+    tables: dict[str, Table] = field(default_factory=dict)
+
+
 def tables(record: Record) -> dict[str, Table]:
     """Every table of a record, by its name; that of the single values is `values`."""
-    found: dict[str, Table] = {}
-    single: dict[str, Cell] = {}
-    _gather(record.model_dump(mode="json", by_alias=True), "", single, found)
-    values: Table = {"key": list(single), "value": list(single.values())}
-    return {"values": values, **found}
+    found = _gather(record.model_dump(mode="json", by_alias=True), frozenset())
+    values: Table = {"key": list(found.single), "value": list(found.single.values())}
+    return {"values": values, **{name or "curves": table for name, table in found.tables.items()}}
 
 
 def csv_text(table: Table) -> str:
@@ -38,36 +49,63 @@ def csv_text(table: Table) -> str:
     return file.getvalue()
 
 
-def _gather(node, prefix, single, found):
-    """Sort what a record holds into single values and tables."""
-    curves: dict[int, dict[str, list[Cell]]] = {}
+def _gather(node, lengths_above):
+    """Single values, curves and tables of a record; curves of `lengths_above` are left to it."""
+    found = _Found()
+    own = {key: list(map(_cell, value)) for key, value in node.items() if _is_curve(value)}
+    lengths = lengths_above | {len(curve) for curve in own.values()}
+    curves = dict(own)
     for key, value in node.items():
-        name = f"{prefix}{key}"
         if isinstance(value, dict):
-            _gather(value, f"{name}.", single, found)
+            inner = _gather(value, lengths)
+            found.single |= _under(key, inner.single)
+            found.tables |= _under(key, inner.tables)
+            curves |= _under(key, inner.curves)
+        elif _is_of_records(value):
+            inner = _of_records(value, lengths)
+            found.tables |= _under(key, inner.tables)
+            curves |= _under(key, inner.curves)
         elif not isinstance(value, list):
-            single[name] = value
-        elif value and all(isinstance(each, dict) for each in value):
-            found |= _of_records(value, name)
-        elif value:
-            curves.setdefault(len(value), {})[key] = [_cell(each) for each in value]
-    for columns in curves.values():
-        whole = prefix.rstrip(".") or "curves"
-        found[whole if len(curves) == 1 else f"{whole}.{next(iter(columns))}"] = columns
+            found.single[key] = value
+    found.curves = {name: curve for name, curve in curves.items() if len(curve) in lengths_above}
+    for length in sorted(lengths - lengths_above):
+        table = {name: curve for name, curve in curves.items() if len(curve) == length}
+        alone = len(lengths - lengths_above) == 1
+        found.tables["" if alone else next(iter(table))] = table
+    return found
 
 
-def _of_records(records, name):
-    """A table with a row a record, and those of the curves within them."""
-    found: dict[str, Table] = {}
+def _of_records(records, lengths_above):
+    """A table with a row a record, and what does not fit in one."""
+    found = _Found()
     rows: list[dict[str, Cell]] = []
     for number, record in enumerate(records, start=1):
-        cells: dict[str, Cell] = {}
-        inner: dict[str, Table] = {}
-        _gather(record, "", cells, inner)
-        rows.append(cells)
-        found |= {f"{name}.{number}.{part}": table for part, table in inner.items()}
+        short = {
+            key: value for key, value in record.items() if _is_curve(value) and len(value) <= SHORT
+        }
+        rest = {key: value for key, value in record.items() if key not in short}
+        inner = _gather(rest, lengths_above)
+        cells = {f"{key}.{n}": _cell(v) for key, s in short.items() for n, v in enumerate(s, 1)}
+        rows.append(inner.single | cells)
+        found.tables |= _under(str(number), inner.tables)
+        found.curves |= _under(str(number), inner.curves)
     heads = list(dict.fromkeys(head for cells in rows for head in cells))
-    return {name: {head: [cells.get(head) for cells in rows] for head in heads}} | found
+    found.tables = {
+        "": {head: [cells.get(head) for cells in rows] for head in heads}
+    } | found.tables
+    return found
+
+
+def _under(key, named):
+    return {f"{key}.{name}".rstrip("."): value for name, value in named.items()}
+
+
+def _is_of_records(value):
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def _is_curve(value):
+    return isinstance(value, list) and bool(value) and not _is_of_records(value)
 
 
 def _cell(value):

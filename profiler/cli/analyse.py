@@ -34,9 +34,9 @@ def command(capture, others, output, png, csv, as_json):
     """
     from profiler.capture.folder import CaptureFolder
     from profiler.pipeline import measured
-    from profiler.report.contents import analysis_facts
     from profiler.report.export import write_figures, write_tables
     from profiler.report.gallery import gallery, told_apart
+    from profiler.report.measures import measured_facts
 
     folders = [CaptureFolder.existing(path) for path in (capture, *others)]
     with console.StageProgress() as progress:
@@ -55,7 +55,7 @@ def command(capture, others, output, png, csv, as_json):
     for device in devices:
         if others:
             console.show(device.name)
-        console.show_facts(analysis_facts(device.analysis))
+        console.show_facts(measured_facts(device.analysis))
     console.show(f"{len(written)} files in {place}")
 
 

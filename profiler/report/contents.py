@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import profiler
-from profiler.analysis.analysis import Analysis, analyse, stored_analysis
+from profiler.analysis.analysis import analyse, stored_analysis
 from profiler.analysis.error import esr_words
 from profiler.capture.alignment import AlignedCapture, load_aligned
 from profiler.capture.checks.verdict import verdict
@@ -21,6 +21,7 @@ from profiler.model.streaming import render
 from profiler.model.training import TrainedModel, load_trained
 from profiler.report.figures.model import Point, overlay, training
 from profiler.report.gallery import Measured, Picture, gallery
+from profiler.report.measures import measured_facts
 from profiler.rig.rig import Rig
 from profiler.verify.verification import Verification
 
@@ -80,7 +81,7 @@ def gather(folder: CaptureFolder) -> ReportContents:
     else:
         analysis = stored_analysis(folder, capture) or analyse(capture, record.response_sha256)
         found.facts += alignment_facts(capture)
-        found.facts += analysis_facts(analysis)
+        found.facts += measured_facts(analysis)
         found.notes += analysis.warnings
         _add_overlay(found, capture, best)
         found.pictures += gallery([Measured(record.rig.name, capture, analysis)])
@@ -173,27 +174,6 @@ def alignment_facts(capture: AlignedCapture) -> list[tuple[str, str]]:
     return facts
 
 
-def analysis_facts(analysis: Analysis) -> list[tuple[str, str]]:
-    """Noise floor, settling and rest times in words."""
-    floor = analysis.noise_floor_rms_dbfs
-    facts = [("noise floor", "not known" if floor is None else f"{floor:.1f} dBFS RMS")]
-    if analysis.settling is None:
-        return facts
-    bursts = analysis.settling.bursts
-    for name, times in (("settling time", "settling_ms"), ("rest time", "rest_ms")):
-        lines = [
-            f"{burst.level_dbfs:g} dBFS: {_times(getattr(burst, times))}"
-            + ("" if burst.steady else ", not yet steady")
-            for burst in bursts
-        ]
-        facts.append((name, "\n".join(lines)))
-    samples = analysis.settling.receptive_field_samples
-    if samples is not None:
-        milliseconds = 1e3 * samples / analysis.settling.sample_rate
-        facts.append(("receptive field", f"{samples} samples ({milliseconds:.0f} ms) recommended"))
-    return facts
-
-
 def model_facts(
     name: str, trained: TrainedModel, verification: Verification | None
 ) -> list[tuple[str, str]]:
@@ -223,14 +203,6 @@ def model_facts(
 
 def _ratio(ratio):
     return f"{ratio:.1f}" if ratio < 100.0 else f"{ratio:,.0f}"
-
-
-def _times(times):
-    reached = (
-        f"{milliseconds:.0f} ms to {threshold} dB" if milliseconds is not None else None
-        for threshold, milliseconds in times.items()
-    )
-    return ", ".join(filter(None, reached)) or "not reached"
 
 
 def _models(folder, notes):

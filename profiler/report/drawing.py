@@ -113,8 +113,13 @@ def curve(number: int) -> dict[str, typing.Any]:
 
 
 def legend(axes: Axes) -> None:
-    """Above the axes, where it hides no curve."""
+    """Above the axes, where it hides no curve; none where no curve has a name."""
+    curves, names = axes.get_legend_handles_labels()
+    if not any(names):
+        return
     axes.legend(
+        curves,
+        names,
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
         ncols=6,

@@ -56,7 +56,11 @@ def thd_over_frequency(sweeps: Sequence[tuple[str, SweepDistortion]]):
         )
     _, first = sweeps[0]
     axes.plot(
-        first.frequency_hz, known(first.thd_floor_percent), color=FAINT, linewidth=1.0, label="noise"
+        first.frequency_hz,
+        known(first.thd_floor_percent),
+        color=FAINT,
+        linewidth=1.0,
+        label="noise",
     )
     _percent(axes)
     frequency_axis(axes, *BAND_HZ)
@@ -91,7 +95,9 @@ def intermodulation(tones: Sequence[tuple[str, TwinToneIntermodulation]]):
     figure, (axes,) = rows(1, SINGLE_INCHES)
     for number, (label, twin) in enumerate(tones):
         level = [each.level_dbfs for each in twin.steps]
-        axes.plot(level, known(each.imd_percent for each in twin.steps), label=label, **curve(number))
+        axes.plot(
+            level, known(each.imd_percent for each in twin.steps), label=label, **curve(number)
+        )
     _, first = tones[0]
     axes.plot(
         [each.level_dbfs for each in first.steps],

@@ -75,4 +75,3 @@ def _compared(named: Sequence[tuple[str, Dynamics]]) -> list[tuple[str, LevelCur
         for name, dynamics in named
         if dynamics.curves
     ]
-

@@ -65,7 +65,10 @@ def directions(checks: Sequence[tuple[str, DirectionCheck]]):
     figure, (axes,) = rows(1, SINGLE_INCHES)
     for number, (label, each) in enumerate(checks):
         axes.plot(
-            each.frequency_hz, known(each.difference_db), label=label or "difference", **curve(number)
+            each.frequency_hz,
+            known(each.difference_db),
+            label=label or "difference",
+            **curve(number),
         )
         if len(checks) == 1:
             axes.plot(

@@ -1,0 +1,148 @@
+"""What was measured, in a few words each: for the page and for the terminal.
+
+A line says what a guitarist asks; the numbers behind it are in `analysis.json`.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from profiler.analysis.analysis import Analysis
+from profiler.report.drawing import known
+
+BAND_DB = 3.0  # below the highest, where a band ends
+TOLD_HZ = 1000.0  # where distortion is told
+
+Fact = tuple[str, str]  # name and value; a value may have several lines
+
+
+def measured_facts(analysis: Analysis) -> list[Fact]:
+    """Name and value of all that an analysis holds, in the order of a look at an amp."""
+    found = [
+        fact
+        for measure, words in (
+            (analysis.noise, _noise),
+            (analysis.settling, _settling),
+            (analysis.response, _response),
+            (analysis.distortion, _distortion),
+            (analysis.intermodulation, _intermodulation),
+            (analysis.dynamics, _dynamics),
+        )
+        if measure is not None
+        for fact in words(measure)
+    ]
+    if analysis.noise is None:
+        found.insert(0, ("noise floor", "not known"))
+    return found
+
+
+def _noise(noise) -> Iterator[Fact]:
+    if noise.rms_dbfs is None:
+        yield "noise floor", "nothing at all"
+    else:
+        yield "noise floor", f"{noise.rms_dbfs:.1f} dBFS RMS, {noise.a_weighted_dbfs:.1f} dB(A)"
+    if noise.hum is not None:
+        yield (
+            "hum",
+            f"{noise.hum.mains_hz} Hz, {noise.hum.rms_dbfs:.1f} dBFS RMS, from a {noise.hum.origin}",
+        )
+    if noise.gate is not None:
+        yield "gate", f"soft sounds are {noise.gate.drop_db:.0f} dB down"
+
+
+def _settling(settling) -> Iterator[Fact]:
+    for name, times in (("settling time", "settling_ms"), ("rest time", "rest_ms")):
+        lines = [
+            f"{burst.level_dbfs:g} dBFS: {_times(getattr(burst, times))}"
+            + ("" if burst.steady else ", not yet steady")
+            for burst in settling.bursts
+        ]
+        yield name, "\n".join(lines)
+    samples = settling.receptive_field_samples
+    if samples is not None:
+        milliseconds = 1e3 * samples / settling.sample_rate
+        yield "receptive field", f"{samples} samples ({milliseconds:.0f} ms) recommended"
+
+
+def _times(times):
+    reached = (
+        f"{milliseconds:.0f} ms to {threshold} dB" if milliseconds is not None else None
+        for threshold, milliseconds in times.items()
+    )
+    return ", ".join(filter(None, reached)) or "not reached"
+
+
+def _response(response) -> Iterator[Fact]:
+    lines = []
+    for sweep in response.sweeps:
+        level, frequency = known(sweep.magnitude_db), np.array(sweep.frequency_hz)
+        if not np.isfinite(level).any():
+            continue
+        within = frequency[level > np.nanmax(level) - BAND_DB]
+        lines.append(
+            f"{sweep.level_dbfs:g} dBFS: {_hertz(within[0])} to {_hertz(within[-1])} within "
+            f"{BAND_DB:g} dB" + (" (down)" if sweep.direction == "down" else "")
+        )
+    if lines:
+        yield "response", "\n".join(lines)
+    if response.phase is not None:
+        yield (
+            "phase",
+            "as its magnitude implies: a circuit of filters"
+            if response.phase.is_minimum_phase
+            else f"{response.phase.excess_phase_rms_degrees:.0f}° beyond what its magnitude implies",
+        )
+    if response.direction is not None and response.direction.difference_rms_db is not None:
+        yield (
+            "up against down",
+            f"{response.direction.difference_rms_db:.0f} dB, noise "
+            f"{response.direction.floor_rms_db:.0f} dB",
+        )
+
+
+def _distortion(distortion) -> Iterator[Fact]:
+    lines = []
+    for sweep in distortion.sweeps:
+        at = int(np.argmin(np.abs(np.log(np.array(sweep.frequency_hz) / TOLD_HZ))))
+        value = sweep.thd_percent[at]
+        words = "below the noise" if value is None else f"{value:.2g} %"
+        if sweep.direction == "up":
+            lines.append(f"{sweep.level_dbfs:g} dBFS: {words}")
+    if lines:
+        yield f"THD at {_hertz(TOLD_HZ)}", "\n".join(lines)
+
+
+def _intermodulation(intermodulation) -> Iterator[Fact]:
+    lines = []
+    for twin in intermodulation.twin_tones:
+        loudest = twin.steps[-1]
+        words = "below the noise" if loudest.imd_percent is None else f"{loudest.imd_percent:.2g} %"
+        lines.append(
+            f"{_hertz(twin.first_hz)} and {_hertz(twin.second_hz)} at "
+            f"{loudest.level_dbfs:g} dBFS: {words}"
+        )
+    yield "intermodulation", "\n".join(lines)
+
+
+def _dynamics(dynamics) -> Iterator[Fact]:
+    lines = []
+    for curve in dynamics.curves:
+        if curve.fallen_1db_dbfs is None:
+            lines.append(f"{_hertz(curve.frequency_hz)}: none")
+            continue
+        ratio = "" if curve.ratio is None else f", then {curve.ratio:.1f} to 1"
+        lines.append(
+            f"{_hertz(curve.frequency_hz)}: 1 dB at {curve.fallen_1db_dbfs:.1f} dBFS{ratio}"
+        )
+    if lines:
+        yield "compression", "\n".join(lines)
+    for playing in dynamics.playing:
+        yield (
+            f"dynamics of {playing.kind}",
+            f"{playing.range_played_db:.0f} dB become {playing.range_returned_db:.0f} dB, crest "
+            f"{playing.crest_played_db:.0f} becomes {playing.crest_returned_db:.0f} dB",
+        )
+
+
+def _hertz(frequency):
+    return f"{frequency / 1e3:.3g} kHz" if frequency >= 1e3 else f"{frequency:.3g} Hz"
