@@ -150,8 +150,10 @@ def thinned(positions: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.n
     return positions[starts], np.maximum.reduceat(values, starts)
 
 
-def plain_decades(axes: Axes) -> None:
-    """Only whole decades are labelled on a logarithmic y axis."""
+def decades(axes: Axes) -> None:
+    """A logarithmic y axis on which only whole decades are labelled, as plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 

@@ -42,10 +42,8 @@ def _noise(noise) -> Iterator[Fact]:
     else:
         yield "noise floor", f"{noise.rms_dbfs:.1f} dBFS RMS, {noise.a_weighted_dbfs:.1f} dB(A)"
     if noise.hum is not None:
-        yield (
-            "hum",
-            f"{noise.hum.mains_hz} Hz, {noise.hum.rms_dbfs:.1f} dBFS RMS, from a {noise.hum.origin}",
-        )
+        hum = noise.hum
+        yield "hum", f"{hum.mains_hz} Hz, {hum.rms_dbfs:.1f} dBFS RMS, from a {hum.origin}"
     if noise.gate is not None:
         yield "gate", f"soft sounds are {noise.gate.drop_db:.0f} dB down"
 
@@ -86,11 +84,12 @@ def _response(response) -> Iterator[Fact]:
     if lines:
         yield "response", "\n".join(lines)
     if response.phase is not None:
+        excess = response.phase.excess_phase_rms_degrees
         yield (
             "phase",
             "as its magnitude implies: a circuit of filters"
             if response.phase.is_minimum_phase
-            else f"{response.phase.excess_phase_rms_degrees:.0f}° beyond what its magnitude implies",
+            else f"{excess:.0f}° beyond what its magnitude implies",
         )
     if response.direction is not None and response.direction.difference_rms_db is not None:
         yield (

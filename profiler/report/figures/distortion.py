@@ -12,6 +12,7 @@ from profiler.report.drawing import (
     SINGLE_INCHES,
     STRONG,
     curve,
+    decades,
     drawing,
     frequency_axis,
     known,
@@ -114,7 +115,7 @@ def intermodulation(tones: Sequence[tuple[str, TwinToneIntermodulation]]):
 
 
 def _percent(axes, label="THD, %"):
-    axes.set_yscale("log")
+    decades(axes)
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, LEAST_PERCENT), max(high, 10.0 * LEAST_PERCENT))
     axes.set_ylabel(label)
