@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy import signal
 
-from profiler.analysis.settling import LEVELS_DB, settling, settling_curve
+from profiler.analysis.settling import LEVELS_DB, error_curve, settling, settling_curve
 from profiler.capture.alignment import AlignedCapture, Alignment
 from profiler.errors import CaptureError
 from profiler.stimulus.plan import SignalDefinition, load_signal
@@ -64,8 +65,6 @@ def test_a_wire_settles_and_rests_at_once(rate):
 
 def test_the_converters_coupling_is_not_taken_for_the_device():
     # a first-order high pass of 2 Hz leaves tails of 80 ms behind the tone's edges
-    from scipy import signal
-
     plan = a440()
     response = signal.lfilter(*signal.butter(1, 2.0, "highpass", fs=48_000), render(plan))
     measured = settle(plan, response)
@@ -113,7 +112,9 @@ def test_noise_sets_a_floor_and_what_lies_below_is_null_with_a_warning():
     assert burst.rest_ms["-60"] is None
     expected = 1e3 * 0.05 * np.log(0.5 / 0.1)
     assert burst.settling_ms["-20"] == pytest.approx(expected, abs=2e3 / 440)
-    assert any("noise floor is at -45 dB" in warning for warning in analysis.warnings)
+    assert any("noise floor is at -4" in warning for warning in analysis.warnings)
+    assert burst.steady
+    assert burst.zero_after_samples is None  # an amp's noise is never zero
 
 
 def test_a_tone_that_is_still_drifting_has_no_settling_times():
@@ -122,7 +123,29 @@ def test_a_tone_that_is_still_drifting_has_no_settling_times():
     burst = analysis.bursts[0]
     assert not burst.steady
     assert set(burst.settling_ms.values()) == {None}
+    assert burst.at_least_ms == pytest.approx(1000.0)
+    assert burst.steady_after_samples is None
     assert any("lengthen the burst" in warning for warning in analysis.warnings)
+    assert analysis.receptive_field.at_least
+    assert analysis.receptive_field_samples >= 48_000
+    assert "more than 1000 ms" in analysis.receptive_field.because
+
+
+def test_a_drift_that_no_exponential_foresees_is_not_steady():
+    plan = a440()
+    t, _ = times(plan)
+    for drift in (0.3 * t, np.sin(2 * np.pi * 0.3 * t)):
+        assert not settle(plan, render(plan) * (1 + 0.2 * drift)).steady
+
+
+def test_a_level_that_is_passed_well_before_the_end_is_told_though_the_rest_is_not():
+    plan = a440()
+    measured = settle(plan, sagging(plan, 0.2, amount=0.3))
+    assert not measured.steady
+    assert measured.settling_ms["-60"] is None
+    for level in (-20, -30):
+        expected = 1e3 * 0.2 * np.log(0.3 / 10 ** (level / 20))
+        assert measured.settling_ms[str(level)] == pytest.approx(expected, abs=1e3 / 440)
 
 
 def test_the_receptive_field_covers_the_longest_time_to_minus_40_db():
@@ -130,10 +153,15 @@ def test_the_receptive_field_covers_the_longest_time_to_minus_40_db():
     analysis = settling(captured(plan, sagging(plan, 0.05)))
     longest = analysis.bursts[0].settling_ms["-40"] / 1e3
     assert analysis.receptive_field_samples / 48_000 == pytest.approx(longest + 0.005, abs=1e-4)
+    because = analysis.receptive_field.because
+    assert because.startswith("A tone of 440 Hz at -12 dBFS differs from its steady state by more")
+    assert f"{1e3 * longest:.0f} ms" in because
 
 
 def test_every_burst_is_measured_at_the_level_it_was_played():
-    plan = load_signal("standard").plan(48_000, gain_db=-6.0)
+    standard = load_signal("standard")
+    bursts = tuple(s for s in standard.segments if s.kind == "burst")
+    plan = standard.model_copy(update={"segments": bursts}).plan(48_000, gain_db=-6.0)
     analysis = settling(captured(plan, render(plan)))
     played = [s.level_dbfs - 6.0 for s in plan.segments if s.kind == "burst"]
     assert [burst.level_dbfs for burst in analysis.bursts] == played
@@ -142,7 +170,8 @@ def test_every_burst_is_measured_at_the_level_it_was_played():
 def test_serialises_as_the_schema_says():
     plan = a440()
     record = settling(captured(plan, render(plan))).model_dump(by_alias=True)
-    assert record["schema"] == "ampscope.settle/1"
+    assert record["schema"] == "ampscope.settle/2"
+    # what version 1 had is where it was
     assert {"sample_rate", "bursts", "receptive_field_samples", "warnings"} <= set(record)
     assert list(record["bursts"][0]["settling_ms"]) == ["-20", "-30", "-40", "-60"]
 
@@ -153,6 +182,136 @@ def test_the_curve_falls_by_the_sag_s_rate():
     early = (curve.seconds > 0.02) & (curve.seconds < 0.2)
     slope = np.polyfit(curve.seconds[early], curve.error_db[early], 1)[0]
     assert slope == pytest.approx(-20 / np.log(10) / 0.05, rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000, 96_000, 192_000])
+@pytest.mark.parametrize("frequency", [110.0, 440.0, 1760.0])
+def test_the_constant_of_a_sag_is_found_and_holds_in_its_interval(rate, frequency):
+    plan = a440(rate, frequency=frequency)
+    noise = 1e-4 * np.random.default_rng(rate).standard_normal(plan.frames)
+    (constant,) = settle(plan, sagging(plan, 0.05, amount=0.2) + noise).settling.constants
+    assert constant.tau_ms == pytest.approx(50.0, rel=0.05)
+    assert np.log(constant.high_ms / constant.low_ms) < 0.1
+    # within twice the interval: once in twenty the truth lies outside of it
+    assert abs(np.log(constant.tau_ms / 50.0)) < np.log(constant.high_ms / constant.low_ms)
+
+
+def coupled(plan, tau):
+    """The stimulus through a capacitor: a first-order high-pass, made by impulse invariance."""
+    pole = np.exp(-1 / (tau * plan.sample_rate))
+    return signal.lfilter([(1 + pole) / 2, -(1 + pole) / 2], [1, -pole], render(plan))
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000, 192_000])
+@pytest.mark.parametrize("tau", [0.01, 0.02, 0.04])
+def test_a_linear_tail_settles_and_rests_as_the_closed_form(tau, rate):
+    # sin(wt) through s tau / (1 + s tau) is a sine of w tau / sqrt(1 + (w tau)^2), and a tail of
+    # -w tau / (1 + (w tau)^2) exp(-t / tau), which the end of the tone leaves again, upside down
+    plan = a440(rate)
+    measured = settle(plan, coupled(plan, tau))
+    w = 2 * np.pi * 440 * tau
+    tail = 1 / np.sqrt(1 + w**2)  # re the steady peak
+    for level in LEVELS_DB:
+        expected = 1e3 * tau * max(np.log(tail * np.sqrt(2) / 10 ** (level / 20)), 0.0)
+        assert measured.settling_ms[str(level)] == pytest.approx(expected, abs=1e3 / 440)
+        assert measured.dc_settling_ms[str(level)] == pytest.approx(expected, abs=1e3 / 440)
+        expected = 1e3 * tau * max(np.log(tail / 10 ** (level / 20)), 0.0)
+        assert measured.rest_ms[str(level)] == pytest.approx(expected, abs=5.0)
+    for constants in (measured.dc, measured.tail):
+        (constant,) = constants.constants
+        assert constant.tau_ms == pytest.approx(1e3 * tau, rel=0.05)
+    assert measured.settling.constants == ()  # the waveform is steady from the beginning
+    assert measured.coupling_ms is None
+
+
+def test_a_slow_mean_settles_apart_from_the_waveform():
+    plan = a440()
+    t, after = times(plan)
+    mean = np.where((t >= 0) & (after < 0), 0.1 * np.exp(-np.maximum(t, 0) / 0.06), 0.0)
+    measured = settle(plan, sagging(plan, 0.02) + mean)
+    # E of the mean: its square over the mean square of the tone
+    tone = 10 ** (-12 / 20) / np.sqrt(2)
+    for level in LEVELS_DB:
+        expected = 1e3 * 0.06 * np.log(0.1 / tone / 10 ** (level / 20))
+        assert measured.dc_settling_ms[str(level)] == pytest.approx(expected, abs=1e3 / 440)
+    assert measured.settling_ms["-60"] == pytest.approx(measured.dc_settling_ms["-60"], abs=2.3)
+    assert [round(c.tau_ms) for c in measured.dc.constants] == [60]
+    assert [round(c.tau_ms) for c in measured.settling.constants] == [20]
+
+
+def test_the_converters_coupling_is_told():
+    plan = a440()
+    response = signal.lfilter(*signal.butter(1, 2.0, "highpass", fs=48_000), render(plan))
+    assert settle(plan, response).coupling_ms == pytest.approx(1e3 / (4 * np.pi), rel=0.03)
+
+
+def test_a_sag_of_the_mean_is_not_taken_for_coupling():
+    # it decays as slowly, but only while the tone sounds
+    plan = a440()
+    t, after = times(plan)
+    mean = np.where((t >= 0) & (after < 0), 0.1 * np.exp(-np.maximum(t, 0) / 0.1), 0.0)
+    measured = settle(plan, render(plan) + mean)
+    assert measured.coupling_ms is None
+    assert measured.dc_settling_ms["-40"] > 200.0
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000, 96_000])
+def test_a_digital_device_is_exactly_zero_after_its_last_tap(rate):
+    plan = a440(rate)
+    taps = 0.9 ** np.arange(300) * np.exp(-np.arange(300) / 50)
+    response = np.convolve(render(plan), taps)[: plan.frames]
+    measured = settle(plan, response)
+    assert measured.zero_after_samples <= 299
+    assert (
+        measured.zero_after_samples
+        == 1 + np.flatnonzero(np.abs(response[2 * rate :].astype(np.float32)) > 2.0**-32)[-1]
+    )
+    assert measured.steady_after_samples <= 300 + rate / 440
+
+
+def test_how_many_samples_until_the_noise_is_all_there_is():
+    plan = a440()
+    _, after = times(plan)
+    noise = 1e-5 * np.random.default_rng(1).standard_normal(plan.frames)
+    tail = np.where(after >= 0, 0.1 * np.exp(-np.maximum(after, 0) / 0.02), 0.0)
+    measured = settle(plan, render(plan) + tail + noise)
+    # 0.1 falls to three times the noise
+    expected = 0.02 * np.log(0.1 / 3e-5)
+    assert measured.silent_after_samples / 48_000 == pytest.approx(expected, abs=0.005)
+    assert measured.zero_after_samples is None
+
+
+def test_what_converters_ring_before_the_end_of_a_tone_is_not_unsteady():
+    plan = a440(frequency=1760.0)
+    taps = np.sinc(np.arange(-96, 97) + 0.43) * np.kaiser(193, 12.0)
+    response = np.convolve(render(plan), taps / taps.sum(), mode="same")
+    measured = settle(plan, response)
+    assert measured.settling_ms["-60"] <= 1.0
+    assert measured.steady_after_samples < 200
+
+
+def test_the_curve_falls_and_its_parts_add_up():
+    t = np.arange(48_000) / 48_000
+    template = np.sin(2 * np.pi * 440 * t)
+    tone = template * (1 + 0.3 * np.exp(-t / 0.05)) + 0.1 * np.exp(-t / 0.1)
+    _, error_db, dc_db = error_curve(tone, template, 48_000, 440.0)
+    _, waveform_db, _ = error_curve(tone - 0.1 * np.exp(-t / 0.1), template, 48_000, 440.0)
+    early = slice(0, 10_000)
+    energy = 10 ** (waveform_db / 10) + 10 ** (dc_db / 10)
+    # the two are orthogonal but for what changes within a period
+    np.testing.assert_allclose(10 * np.log10(energy)[early], error_db[early], atol=0.1)
+
+
+def test_pumps_are_measured_beside_the_bursts():
+    definition = load_signal("settling")
+    kept = tuple(
+        s for s in definition.segments if s.name in ("A440 middle", "pump middle", "pump short")
+    )
+    plan = definition.model_copy(update={"segments": kept}).plan(48_000)
+    analysis = settling(captured(plan, render(plan)))
+    assert [recovery.recovery_ms for recovery in analysis.recoveries] == [0.0, 0.0]
+    assert analysis.memory.kind == "none"
+    assert all(preset.enough for preset in analysis.receptive_field.presets)
 
 
 def test_a_plan_without_a_burst_is_refused():
