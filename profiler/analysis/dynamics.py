@@ -265,7 +265,6 @@ def knee(played_dbfs, gain_db, sigma_db) -> Knee:
     fallen = [_first_fall(curve, played[flat - 1], by_db) for by_db in KNEES_DB]
     threshold = slope = None
     beyond = np.flatnonzero(gain - small <= -KNEES_DB[1])
-    beyond = beyond[beyond >= flat]
     if len(beyond) >= 2:
         slope, start = (float(c) for c in np.polyfit(played[beyond], (played + gain)[beyond], 1))
         if slope < 1.0 - 1e-3:

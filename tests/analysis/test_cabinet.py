@@ -311,6 +311,14 @@ def test_gain_and_polarity_of_the_microphone_move_gain_and_polarity_only(gain):
     assert other.residual_esr == pytest.approx(one.residual_esr, rel=1e-3)
 
 
+def test_the_way_of_the_sound_to_the_microphone_is_no_lack_of_coherence():
+    rate = 48_000
+    capture = captured(rate, box(rate, late=0.03))  # ten metres
+    response = measured_cabinet(capture).response
+    band = (response.frequencies > 100.0) & (response.frequencies < 5000.0)
+    assert np.min(response.coherence[band]) > 0.985
+
+
 def test_two_channels_that_are_not_of_one_cabinet_are_said_to_be():
     capture = captured(48_000, box(48_000))
     strange = AlignedCapture(

@@ -180,6 +180,19 @@ def test_steps_that_a_gate_swallows_are_none_and_no_part_of_the_curve():
     assert found.fallen_1db_dbfs is not None
 
 
+def test_steps_that_an_expander_pulls_down_are_told_but_are_no_part_of_the_curve():
+    def expanded(x):
+        steps = x.reshape(21, -1)
+        soft = np.max(np.abs(steps), axis=1) < 10 ** (-46 / 20)
+        return np.tanh(2 * x) * np.where(np.repeat(soft, steps.shape[1]), 0.25, 1.0)
+
+    found = curve(expanded)
+    assert found.points[2].gain_db == pytest.approx(20 * np.log10(0.5), abs=0.01)
+    assert found.small_signal_gain_db == pytest.approx(20 * np.log10(2.0), abs=0.02)
+    plain = curve(lambda x: np.tanh(2 * x))
+    assert found.fallen_1db_dbfs == pytest.approx(plain.fallen_1db_dbfs, abs=0.02)
+
+
 def test_harmonics_that_noise_hides_are_none():
     noise = 1e-3 * np.random.default_rng(0).standard_normal(round(3.15 * RATE))
     found = curve(lambda x: np.tanh(2 * x) + noise)

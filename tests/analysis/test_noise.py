@@ -211,6 +211,10 @@ def test_hum_is_told_apart_from_the_hiss_under_it(mains):
         assert line.level_dbfs == pytest.approx(20 * np.log10(peak), abs=0.25)
     # 17 dB below the hum, and yet what it is alone
     assert found.hiss_rms_dbfs == pytest.approx(-80 + 10 * np.log10(19_980 / 24_000), abs=0.2)
+    spectrum = noise_spectrum(captured(plan_of(silence(seconds=2.1)), device))
+    for order in peaks:  # where a line was, its surroundings are
+        near = np.abs(spectrum.frequencies - mains * order) < 2.0
+        assert np.mean(spectrum.hiss[near]) == pytest.approx(1e-8 / 24_000, rel=0.6, abs=0)
     both = 10 ** (found.hum.rms_dbfs / 10) + 10 ** (found.hiss_rms_dbfs / 10)
     assert found.rms_dbfs == pytest.approx(10 * np.log10(both), abs=0.02)
 
