@@ -9,9 +9,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 import profiler
+from profiler.analysis.cabinet import CabinetAnalysis, cabinet
 from profiler.analysis.distortion import Distortion, distortion
 from profiler.analysis.dynamics import Dynamics, dynamics
 from profiler.analysis.intermodulation import Intermodulation, intermodulation
+from profiler.analysis.memory import Memory, memory
 from profiler.analysis.noise import NoiseAnalysis, noise
 from profiler.analysis.response import LinearResponse, linear_response
 from profiler.analysis.settling import SettlingAnalysis, settling
@@ -32,9 +34,21 @@ class Analysis(Record):
     response: LinearResponse | None
     distortion: Distortion | None
     intermodulation: Intermodulation | None
+    memory: Memory | None
     dynamics: Dynamics | None
     noise: NoiseAnalysis | None
+    cabinet: CabinetAnalysis | None
     warnings: tuple[str, ...] = ()
+
+
+def _cabinet_of(capture):
+    """Between DI and microphone; without a DI the response is told by the sweeps already."""
+    if capture.di is None:
+        raise CaptureError(
+            "the take holds no DI: record the line before the cabinet as well, by di_channel in "
+            "the rig"
+        )
+    return cabinet(capture)
 
 
 # Keys of the record, and what measures them. A measure without its segment says so.
@@ -43,8 +57,10 @@ _MEASURES: dict[str, Callable[[AlignedCapture], Any]] = {
     "response": linear_response,
     "distortion": distortion,
     "intermodulation": intermodulation,
+    "memory": memory,
     "dynamics": dynamics,
     "noise": noise,
+    "cabinet": _cabinet_of,
 }
 
 

@@ -102,6 +102,9 @@ class CabinetAnalysis(Record):
     residual_esr: float  # part of the energy that nothing linear explains: noise, distortion, room
     coherent_from_hz: float | None  # the widest band in which the coherence is at least 0.9
     coherent_to_hz: float | None
+    frequency_hz: tuple[float, ...]  # of the curves
+    magnitude_db: tuple[float, ...]
+    coherence: tuple[float, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -175,6 +178,9 @@ def told(measured: MeasuredCabinet) -> CabinetAnalysis:
         residual_esr=found.residual_esr,
         coherent_from_hz=coherent[0],
         coherent_to_hz=coherent[1],
+        frequency_hz=tuple(np.round(response.frequencies, 2).tolist()),
+        magnitude_db=tuple(np.round(response.magnitude_db, 2).tolist()),
+        coherence=tuple(np.round(response.coherence, 4).tolist()),
         warnings=tuple(warnings),
     )
 

@@ -54,6 +54,7 @@ MATERIAL_RATE_HZ = 50_000  # guitar is read at no more than this
 AHEAD_SECONDS, BEHIND_SECONDS = 0.002, 0.04  # of the FIR filter
 RIDGE = 1e-6  # re the mean power: where nothing is played, nothing is fitted
 FEWEST_GUITAR_SECONDS = 2.0
+SCATTERED = 1500  # points of output against input: enough to see a curve
 FADE_SECONDS = 0.05  # of a passage of guitar, in which its neighbours' tails end
 
 # A model that leaves less than this of the response is called great: a curve or a filter is one.
@@ -484,6 +485,29 @@ def _r2(residual, power, noise):
 
 
 # -- of captures ------------------------------------------------------------------------
+
+
+def scatter(
+    capture: AlignedCapture, at: MemoryAtLevel, points: int = SCATTERED
+) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of what was played and of what came back, after the delay of the best curve.
+
+    Returns
+    -------
+    played, returned : (m,) float arrays
+        About `points` of them, evenly taken from the material that `at` was measured on.
+    """
+    if at.material == "guitar":
+        found = _guitar(capture)
+    else:
+        found = _multisines(capture)[round(at.level_dbfs, 3)]
+    step = max(1, sum(placed.stop - placed.start for placed in found) // points)
+    played, returned = [], []
+    for placed in found:
+        played.append(capture.stimulus[placed.slice][::step])
+        advanced = _advanced(capture.response[placed.slice], at.curve.delay_samples)
+        returned.append(advanced[::step])
+    return np.concatenate(played).astype(np.float64), np.concatenate(returned)
 
 
 def _multisines(capture) -> dict[float, list[Placed]]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from profiler.analysis.analysis import Analysis
 from profiler.analysis.dynamics import step_courses
+from profiler.analysis.memory import scatter as scatter_points
 from profiler.analysis.settling import LEVELS_DB, settling_curve
 from profiler.capture.alignment import AlignedCapture
 from profiler.report.drawing import Drawing
+from profiler.report.figures.cabinet import cabinet
 from profiler.report.figures.distortion import (
     intermodulation,
     sweep_harmonics,
@@ -21,9 +23,12 @@ from profiler.report.figures.distortion import (
     thd_over_level,
 )
 from profiler.report.figures.dynamics import level_curves, level_steps
+from profiler.report.figures.memory import detection_lines, scatter, shares
 from profiler.report.figures.noise import noise_spectrum, signal_to_noise
 from profiler.report.figures.response import directions, excess_phase, linear_response
 from profiler.report.figures.settling import settling
+
+TOLD_HZ = 440.0  # of the bursts that are shown: more tones than that hide each other
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def _settling(devices):
     curves = [
         (f"{curve.level_dbfs:g} dBFS" if len(found) == 1 else name, curve)
         for name, each in found
-        for curve in _standing_for(settling_curve(each.capture), len(found))
+        for curve in _told_bursts(settling_curve(each.capture), len(found))
     ]
     yield Picture(
         "Settling",
@@ -220,6 +225,57 @@ def _alone(name, found):
     return name if len(found) > 1 else ""
 
 
+def _memory(devices):
+    found = _those(devices, lambda each: each.analysis.memory)
+    if len(found) == 1:
+        ((_, device),) = found
+        at = _told(device.analysis.memory.levels)
+        yield Picture(
+            "Output against input",
+            scatter(*scatter_points(device.capture, at), at.curve),
+            "Samples of the output against the input, and the best curve through them.",
+            f"{at.material.capitalize()} at {at.level_dbfs:g} dBFS. A device without memory is a "
+            f"line without width. The best curve explains {100 * at.static_r2:.1f} %, the best "
+            f"filter {100 * at.linear_r2:.1f} %.",
+        )
+        if at.lines is not None:
+            yield Picture(
+                "Odd and even",
+                detection_lines(at.lines),
+                "Level of odd and of even distortion over frequency, and the noise.",
+                f"A multisine of odd lines at {at.level_dbfs:g} dBFS: what comes back on lines "
+                "that were not played.",
+            )
+    named = [(_alone(name, found), each.analysis.memory) for name, each in found]
+    if named:
+        yield Picture(
+            "Memory",
+            shares(named),
+            "Shares that the best curve and the best filter explain, against level.",
+            "R2 of the best curve of output against input, and of the best filter; a star is "
+            "guitar. Above the dotted line a model can do without the other.",
+        )
+
+
+def _told(levels):
+    """The loudest multisine, or the guitar where there is none."""
+    multisines = [at for at in levels if at.material == "multisine"]
+    return multisines[-1] if multisines else levels[0]
+
+
+def _cabinet(devices):
+    found = _those(devices, lambda each: each.analysis.cabinet)
+    named = [(_alone(name, found), each.analysis.cabinet) for name, each in found]
+    if named:
+        yield Picture(
+            "Cabinet",
+            cabinet(named),
+            "Magnitude of the cabinet over frequency, and coherence.",
+            "From the DI to the microphone of one take. Where the coherence is below the dotted "
+            "line, noise or a second path has a part in it.",
+        )
+
+
 def _level_curves(devices):
     found = _those(devices, lambda each: each.analysis.dynamics)
     named = [
@@ -253,6 +309,15 @@ def _level_steps(devices):
         )
 
 
+def _told_bursts(curves, devices):
+    """Bursts of the tone nearest to 440 Hz; of several devices the loudest each."""
+    told = min((each.frequency for each in curves), key=lambda each: abs(each - TOLD_HZ))
+    chosen = sorted(
+        (each for each in curves if each.frequency == told), key=lambda each: each.level_dbfs
+    )
+    return chosen if devices == 1 else chosen[-1:]
+
+
 def _standing_for(several, devices):
     """All that was measured on one device; the last, which is the loudest, where there are more."""
     return several if devices == 1 else several[-1:]
@@ -272,7 +337,9 @@ _FIGURES: tuple[Callable[[Sequence[Measured]], Iterator[Picture]], ...] = (
     _response,
     _distortion,
     _intermodulation,
+    _memory,
     _level_curves,
     _level_steps,
     _noise,
+    _cabinet,
 )

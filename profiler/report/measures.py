@@ -26,7 +26,9 @@ def measured_facts(analysis: Analysis) -> list[Fact]:
             (analysis.response, _response),
             (analysis.distortion, _distortion),
             (analysis.intermodulation, _intermodulation),
+            (analysis.memory, _memory),
             (analysis.dynamics, _dynamics),
+            (analysis.cabinet, _cabinet),
         )
         if measure is not None
         for fact in words(measure)
@@ -141,6 +143,21 @@ def _dynamics(dynamics) -> Iterator[Fact]:
             f"{playing.range_played_db:.0f} dB become {playing.range_returned_db:.0f} dB, crest "
             f"{playing.crest_played_db:.0f} becomes {playing.crest_returned_db:.0f} dB",
         )
+
+
+def _memory(memory) -> Iterator[Fact]:
+    lines = [
+        f"{at.material} at {at.level_dbfs:g} dBFS: {at.word}; curve {100 * at.static_r2:.1f} %, "
+        f"filter {100 * at.linear_r2:.1f} %"
+        for at in memory.levels
+    ]
+    yield "memory", "\n".join(lines)
+
+
+def _cabinet(cabinet) -> Iterator[Fact]:
+    ends = (cabinet.lowest_hz, cabinet.highest_hz)
+    band = " to ".join("beyond" if end is None else _hertz(end) for end in ends)
+    yield "cabinet", f"{band} within 10 dB, {cabinet.length_ms:.0f} ms long"
 
 
 def _hertz(frequency):
