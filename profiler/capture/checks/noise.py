@@ -324,10 +324,6 @@ def _in_tones(capture):
 def _in_repeats(capture, heard):
     """In one of two passes of a passage."""
     rate = capture.sample_rate
-    coloured = [
-        scipy.signal.sosfilt(scipy.signal.butter(1, f, "highpass", fs=rate, output="sos"), heard)
-        for f in COLOURS_HZ
-    ]
     placed = {p.segment.name: p for p in capture.plan.placed()}
     block = round(BURST_SECONDS * rate)
     for again in placed.values():
@@ -337,7 +333,7 @@ def _in_repeats(capture, heard):
         first, second = (_blocks(heard[p.slice], block) for p in (original, again))
         energy = np.sum(first**2, axis=1)
         # a knob between the passes, or within one, changes gain and colour: it is no noise
-        colours = [first, *(_blocks(c[original.slice], block) for c in coloured)]
+        colours = [_blocks(each, block) for each in _colours(heard[original.slice], rate)]
         differing = _unexplained(second, np.stack(colours, axis=2))
         loud = energy >= np.median(energy)
         unlike = np.median(differing[loud] / np.maximum(energy[loud], np.finfo(float).tiny))
@@ -349,6 +345,14 @@ def _in_repeats(capture, heard):
         at = int(np.argmax(lasting))
         earlier, later = ((p.start + at * block) / rate for p in (original, again))
         yield _Burst(earlier, float(power_to_db(lasting[at])), or_seconds=later)
+
+
+def _colours(samples, rate):
+    """A passage, and what each of a few high passes makes of it."""
+    yield samples
+    for frequency in COLOURS_HZ:
+        high_pass = scipy.signal.butter(1, frequency, "highpass", fs=rate, output="sos")
+        yield scipy.signal.sosfilt(high_pass, samples)
 
 
 def _unexplained(blocks, shapes):
