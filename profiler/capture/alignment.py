@@ -46,7 +46,7 @@ LARGEST_DRIFT = 0.5  # samples over a take; costs an ESR of about 1e-3 at its en
 
 ONE_CLOCK = "play and record by one clock (one interface, or a shared word clock)"
 
-METHOD = 2  # raised when the same take would be measured otherwise
+METHOD = 3  # raised when the same take would be measured otherwise
 
 WHOLE_TOLERANCE = 1e-3  # a delay this near a whole number is one: ESR 3e-8
 SINC_HALF_LENGTH = 96  # taps each side: flat within 1e-5 to 0.46 of the sample rate

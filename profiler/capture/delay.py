@@ -188,8 +188,7 @@ def relative_delays(stretches, sample_rate, best: int, *, rounds: int = 2):
             gains = _gains(moved, powers * transfer.response, band)
             transfer = _transfer(frequencies, moved / gains[:, None], powers, stretches[0].lag)
         reference = transfer.response * np.sum(powers, axis=0)
-        snr = _smooth(np.abs(transfer.response) ** 2 / _positive(transfer.variance))
-        weights = band * snr / (1 + snr)
+        weights = _weights(transfer, sample_rate)
     return offsets, transfer
 
 
@@ -215,8 +214,8 @@ def wiener(stretches, lag, sample_rate) -> Transfer:
 
 
 def offset_between(stretch: Stretch, transfer: Transfer, sample_rate) -> float:
-    """Delay of a stretch beyond that of H, in samples."""
-    weights = _band(transfer.frequencies, sample_rate).astype(float)
+    """Delay of a stretch beyond that of H, in samples, told by the lines that come back."""
+    weights = _weights(transfer, sample_rate)
     offset = _offset(stretch.cross, transfer.response, weights, frames_of(sample_rate))
     return stretch.lag - transfer.lag + offset
 
@@ -324,6 +323,12 @@ def _transfer(frequencies, crosses, powers, lag, least=LEAST_POWER):
     count = max(len(crosses), 2)
     variance = _smooth(scatter * count / (count - 1))
     return Transfer(frequencies, H, np.where(played, variance, NOT_PLAYED), lag)
+
+
+def _weights(transfer, sample_rate):
+    """How far the phase of each line is believed, 0 to 1: by its SNR, within the band."""
+    snr = _smooth(np.abs(transfer.response) ** 2 / _positive(transfer.variance))
+    return _band(transfer.frequencies, sample_rate) * snr / (1 + snr)
 
 
 def _gains(crosses, expected, band):
