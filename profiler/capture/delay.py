@@ -38,6 +38,9 @@ CEPSTRUM_OCTAVES = 4  # above half the sample rate, so that nothing folds back
 STEEPEST_SLOPE = 12.0  # |H| is continued beyond the band by a power of f, at most 72 dB/octave
 CONTINUED_FROM_RATIO = 2.0  # an octave at the band's edge says how it is continued
 EXPECTED_BEND = 1.0  # change of that power beyond the edge, which the phase within it shows
+CHI_TERMS = np.arange(1, 801, 2) ** -2.0  # of Legendre's chi function of order two
+
+WIDE_STEP, NARROW_STEP = 3.2, 0.1  # samples, of the grid in which a delay is looked for first
 
 # Correlations nearer to a marker's peak than this belong to the device's own response.
 RINGING_SECONDS = 0.01
@@ -423,14 +426,17 @@ def _slope(f, H, weights, lag, sample_rate, *, search, nuisances):
     """
     omega = 2 * np.pi * f / sample_rate
     unit = H / np.abs(H)
-    grid = np.arange(-search, search, 0.1)
-    sums = np.array([np.sum(weights * unit * np.exp(1j * omega * delay)) for delay in grid])
-    best = int(np.argmax(np.abs(sums.real)))
-    polarity = 1 if sums[best].real > 0 else -1
+    # a delay of the grid is a wide step and a narrow one: their phasors multiply
+    narrow = np.arange(0.0, WIDE_STEP, NARROW_STEP)
+    wide = np.arange(-search, search, WIDE_STEP)
+    turned = (weights * unit)[:, None] * np.exp(1j * np.outer(omega, narrow))
+    sums = (np.exp(1j * np.outer(wide, omega)) @ turned).real.ravel()
+    best = int(np.argmax(np.abs(sums)))
+    polarity = 1 if sums[best] > 0 else -1
     columns = np.stack([-omega, *(column for column, _ in nuisances)], axis=1)
     expected = np.array([1e6, *(spread for _, spread in nuisances)])
     found = np.zeros(len(expected))
-    found[0] = grid[best]
+    found[0] = np.add.outer(wide, narrow).flat[best]
     robust = np.ones_like(weights)
     for _ in range(8):
         phase = np.angle(polarity * unit * np.exp(-1j * (columns @ found)))
@@ -450,5 +456,5 @@ def _phase_beyond(ratio):
     `ratio` is how far inside the edge: f/edge, at most 1. Bode's integral gives 2/pi times
     Legendre's chi function of order two.
     """
-    odd = np.arange(1, 801, 2)[:, None]
-    return 2 / np.pi * np.sum(np.asarray(ratio)[None, :] ** odd / odd**2, axis=0)
+    ratio = np.asarray(ratio)
+    return 2 / np.pi * ratio * np.polynomial.polynomial.polyval(ratio**2, CHI_TERMS)
