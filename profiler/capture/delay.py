@@ -38,6 +38,10 @@ CEPSTRUM_OCTAVES = 4  # above half the sample rate, so that nothing folds back
 STEEPEST_SLOPE = 12.0  # |H| is continued beyond the band by a power of f, at most 72 dB/octave
 CONTINUED_FROM_RATIO = 2.0  # an octave at the band's edge says how it is continued
 EXPECTED_BEND = 1.0  # change of that power beyond the edge, which the phase within it shows
+CHI_TERMS = np.arange(1, 801, 2) ** -2.0  # of Legendre's chi function of order two
+
+LONGEST_TRANSFORM = 500_000  # samples that are correlated in one piece
+WIDE_STEP, NARROW_STEP = 3.2, 0.1  # samples, of the grid in which a delay is looked for first
 
 # Correlations nearer to a marker's peak than this belong to the device's own response.
 RINGING_SECONDS = 0.01
@@ -108,19 +112,21 @@ def matched_code(code, response, sample_rate, first, last, halves=(0, 1)):
     span = last - first + len(code)
     read = piece(response, first, span + half)
     searched = sum((1 - 2 * k) * read[k * half : k * half + span] for k in halves)
-    correlation = np.abs(scipy.signal.oaconvolve(searched, code[::-1], mode="valid"))
+    correlation = np.abs(_correlated(searched, code))
     peak = int(np.argmax(correlation))
-    if correlation[peak] == 0.0:
+    highest = correlation[peak]
+    if highest == 0.0:
         return first, 0.0
     near = round(RINGING_SECONDS * sample_rate)
-    away = np.abs(np.arange(len(correlation)) - peak)
-    if len(halves) == 2:  # a half of the marker matches the other, too
-        others = (away > near) & (np.abs(away - half) > near)
-    else:  # and where one is broken, the pieces of it anywhere around
-        others = (away > near) & (away < half - len(code))
-    elsewhere = correlation[others]
-    other = max(np.max(elsewhere, initial=0.0), 1e-6 * correlation[peak])
-    return first + peak, float(20 * np.log10(correlation[peak] / other))
+    # a half of the marker matches the other, too
+    own = (peak - half, peak, peak + half) if len(halves) == 2 else (peak,)
+    for at in own:
+        correlation[max(at - near, 0) : max(at + near + 1, 0)] = 0.0
+    if len(halves) == 1:  # and where one is broken, the pieces of it anywhere around
+        reach = half - len(code)
+        correlation = correlation[max(peak - reach + 1, 0) : peak + reach]
+    other = max(np.max(correlation), 1e-6 * highest)
+    return first + peak, float(20 * np.log10(highest / other))
 
 
 def marker_stretch(stimulus, response, placed: Placed, sample_rate, lag, halves=(0, 1)):
@@ -292,6 +298,15 @@ def impulse_response(transfer: Transfer, frames, before):
     return np.roll(taps, before)[:frames]
 
 
+def _correlated(signal, code):
+    """The correlation of a signal with a code, wherever it lies within the signal."""
+    if len(signal) > LONGEST_TRANSFORM:
+        return scipy.signal.oaconvolve(signal, code[::-1], mode="valid")
+    frames = scipy.fft.next_fast_len(len(signal), real=True)
+    both = scipy.fft.rfft(signal, frames) * np.conj(scipy.fft.rfft(code, frames))
+    return scipy.fft.irfft(both, frames)[: len(signal) - len(code) + 1]
+
+
 def _early(sample_rate):
     """Samples read before a marker is due: what rings ahead of it in the converters."""
     return round(0.002 * sample_rate)
@@ -350,17 +365,20 @@ def _offset(cross, reference, weights, frames):
     """Delay of one cross-spectrum against another: the peak of their whitened product."""
     product = cross * np.conj(reference)
     product = weights * product / _positive(np.abs(product))
-    finer = 8
+    finer = 2
     peaks = scipy.fft.irfft(product, finer * frames)
     at = int(np.argmax(peaks))
     left, middle, right = peaks[at - 1], peaks[at], peaks[(at + 1) % len(peaks)]
     offset = (at + 0.5 * (left - right) / (left - 2 * middle + right)) / finer
     offset -= frames if offset > frames / 2 else 0
-    # the slope of what phase is left, which is small now
-    lines = np.arange(len(product))
-    product = product * np.exp(2j * np.pi * lines * offset / frames)
-    slope = np.sum(lines * product.imag) / np.sum(lines**2 * np.abs(product))
-    return offset - slope * frames / (2 * np.pi)
+    # the slope of what phase is left: twice, as a sine is no straight line
+    lines = np.flatnonzero(product)
+    product = product[lines]
+    inertia = np.sum(lines**2 * np.abs(product))
+    for _ in range(2):
+        left_over = product * np.exp(2j * np.pi / frames * offset * lines)
+        offset -= np.sum(lines * left_over.imag) / inertia * frames / (2 * np.pi)
+    return offset
 
 
 def _binned(transfer, sample_rate):
@@ -428,14 +446,17 @@ def _slope(f, H, weights, lag, sample_rate, *, search, nuisances):
     """
     omega = 2 * np.pi * f / sample_rate
     unit = H / np.abs(H)
-    grid = np.arange(-search, search, 0.1)
-    sums = np.array([np.sum(weights * unit * np.exp(1j * omega * delay)) for delay in grid])
-    best = int(np.argmax(np.abs(sums.real)))
-    polarity = 1 if sums[best].real > 0 else -1
+    # a delay of the grid is a wide step and a narrow one: their phasors multiply
+    narrow = np.arange(0.0, WIDE_STEP, NARROW_STEP)
+    wide = np.arange(-search, search, WIDE_STEP)
+    turned = (weights * unit)[:, None] * np.exp(1j * np.outer(omega, narrow))
+    sums = (np.exp(1j * np.outer(wide, omega)) @ turned).real.ravel()
+    best = int(np.argmax(np.abs(sums)))
+    polarity = 1 if sums[best] > 0 else -1
     columns = np.stack([-omega, *(column for column, _ in nuisances)], axis=1)
     expected = np.array([1e6, *(spread for _, spread in nuisances)])
     found = np.zeros(len(expected))
-    found[0] = grid[best]
+    found[0] = np.add.outer(wide, narrow).flat[best]
     robust = np.ones_like(weights)
     for _ in range(8):
         phase = np.angle(polarity * unit * np.exp(-1j * (columns @ found)))
@@ -455,5 +476,5 @@ def _phase_beyond(ratio):
     `ratio` is how far inside the edge: f/edge, at most 1. Bode's integral gives 2/pi times
     Legendre's chi function of order two.
     """
-    odd = np.arange(1, 801, 2)[:, None]
-    return 2 / np.pi * np.sum(np.asarray(ratio)[None, :] ** odd / odd**2, axis=0)
+    ratio = np.asarray(ratio)
+    return 2 / np.pi * ratio * np.polynomial.polynomial.polyval(ratio**2, CHI_TERMS)

@@ -24,7 +24,6 @@ from profiler.capture.hum import measure_hum
 from profiler.capture.impulse import magnitude_db, swept
 from profiler.capture.ladder import BURST_BAND_HZ, beside_tone, ladder_steps, swallowed_db
 from profiler.capture.silences import silences
-from profiler.capture.time_effects import has_time_effect
 from profiler.stimulus.marker import half_frames
 from profiler.stimulus.plan import PROBE_GAP_SECONDS, Probe
 from profiler.units import amplitude_to_db, db_to_amplitude, power_to_db
@@ -63,7 +62,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
         return
     yield from hum(capture)
     # what sounds on or wavers is neither a noise of the room nor the hiss under a tone
-    wavering = has_time_effect(capture)
+    wavering = evidence.has_time_effect
     gate = list(noise_gate(capture, judge_floor=not wavering))
     # a gate that opens and shuts makes bursts of its own
     if gate or wavering:
