@@ -27,7 +27,7 @@ TRIODE, PENTODE, JUNCTION, VACUUM, TRANSISTOR, IRON = range(6)
 CONTROLS = (2, 3, 1, 1, 2, 1)  # how many a kind has
 CURRENTS = (2, 3, 1, 1, 2, 1)
 MOST_CONTROLS = 3
-PARAMETERS = 6
+PARAMETERS = 7
 
 # A junction's exponential goes on as a straight line from here, in emission volts: no input,
 # however wrong, may overflow it. At 1e-14 A of saturation this is 1e21 A.
@@ -70,8 +70,9 @@ def row_of(component) -> tuple[int, tuple[float, ...]]:
     match component:
         case netlist.Triode(model=tube, grid_conducts=conducts):
             return TRIODE, (tube.mu, tube.ex, tube.kg1, tube.kp, tube.kvb, float(conducts))
-        case netlist.Pentode(model=tube):
-            return PENTODE, (tube.mu, tube.ex, tube.kg1, tube.kg2, tube.kp, tube.kvb)
+        case netlist.Pentode(model=tube, grid_conducts=conducts):
+            koren = tube.mu, tube.ex, tube.kg1, tube.kg2, tube.kp, tube.kvb
+            return PENTODE, (*koren, float(conducts))
         case netlist.Diode(model=Junction(saturation, emission)):
             return JUNCTION, (saturation, emission)
         case netlist.Diode(model=VacuumDiode(perveance)):
@@ -244,7 +245,7 @@ def _pentode(p, v, i, g):
     mu, ex, kg1, kg2, kp, kvb = p[0], p[1], p[2], p[3], p[4], p[5]
     grid, plate = v[0], v[2]
     screen = max(v[1], SCREEN_LEAST_VOLTS)
-    i[2], g[2, 0] = grid_current(grid)
+    i[2], g[2, 0] = grid_current(grid) if p[6] > 0.0 else (0.0, 0.0)
     g[2, 1] = 0.0
     g[2, 2] = 0.0
     for k in range(2):

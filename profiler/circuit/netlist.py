@@ -117,13 +117,14 @@ class Triode(NamedTuple):
 
 
 class Pentode(NamedTuple):
-    """A pentode or beam tetrode; its suppressor lies on the cathode."""
+    """A pentode or beam tetrode, its suppressor on the cathode; `grid_conducts` as in `Triode`."""
 
     plate: str
     screen: str
     grid: str
     cathode: str
     model: tube.Pentode
+    grid_conducts: bool = True
 
 
 class Diode(NamedTuple):

@@ -74,7 +74,7 @@ class Solver:
             steps.rest
             + steps.rows_of_state.T @ state.last_memory
             + steps.rows_of_input * state.last_input[0]
-            + steps.rows_of_currents.T @ state.last_currents
+            + steps.rows_of_currents.T @ state.currents
         )
         controls = steps.sizes[0]
         return {node: float(seen[controls + k]) for k, node in enumerate(self._nodes)}
@@ -85,7 +85,7 @@ class Solver:
         A step given up keeps the last solution; no input that the tests know leads there.
         """
         names = ("steps", "iterations", "in_parts", "given_up")
-        return dict(zip(names, map(int, self._state.counts), strict=True))
+        return dict(zip(names, map(int, self._state.effort), strict=True))
 
     def _advance(self, steps, volts):
         volts = np.ascontiguousarray(volts, dtype=np.float64)

@@ -7,7 +7,8 @@ these are the same (junctions, transistors). What both agree on is not an error 
 Conventions
 -----------
 The input is a table of a voltage at even times, and a straight line between them, as the
-trapezoidal rule takes it. ngspice chooses its own steps, no longer than `STEPS_A_SAMPLE` of
+trapezoidal rule takes it; it begins with 0 V a sample before the first, where the circuit rests,
+as it does in `Solver`. ngspice chooses its own steps, no longer than `STEPS_A_SAMPLE` of
 them to a sample; its output is read at the samples by a cubic spline.
 """
 
@@ -69,7 +70,7 @@ def to_spice(
     output_file : path
         Where ngspice writes a time, the output and each probe, one line a step.
     frames : int
-        Length of the input in samples of `sample_rate`.
+        Length of the input in samples of `sample_rate`, without the rest before it.
 
     Returns
     -------
@@ -92,7 +93,7 @@ def to_spice(
         ".control",
         "set numdgt=16",
         "set wr_singlescale",
-        f"tran {step:.12g} {(frames - 1) * step:.12g} 0 {step / steps_a_sample:.12g}",
+        f"tran {step:.12g} {frames * step:.12g} 0 {step / steps_a_sample:.12g}",
         *vectors,
         f"wrdata {output_file} {' '.join(f'look{k}' for k in range(len(watched)))}",
         ".endc",
@@ -104,9 +105,10 @@ def to_spice(
 def spice_table(volts: np.ndarray, sample_rate: float) -> str:
     """`(n,)` volts as ngspice reads them: a line of time and voltage a sample.
 
-    The last is held for two more, because behind its table ngspice finds 0 V.
+    The circuit rests a sample before the first. The last is held for two more, because behind
+    its table ngspice finds 0 V.
     """
-    held = (*volts, volts[-1], volts[-1])
+    held = (0.0, *volts, volts[-1], volts[-1])
     return "".join(f"{n / sample_rate:.15g} {v:.17g}\n" for n, v in enumerate(held))
 
 
@@ -118,7 +120,7 @@ def run_spice(
     Parameters
     ----------
     volts : (n,) float array
-        At the input; the circuit rests at the first of them.
+        At the input; the circuit rests before them.
     options
         `steps_a_sample`, `relative_tolerance` and `tolerance_amperes` of `to_spice`.
 
@@ -150,7 +152,7 @@ def run_spice(
             timeout=TIMEOUT_SECONDS,
         )
         columns = np.loadtxt(found, ndmin=2) if found.exists() else np.zeros((0, 1))
-    end = (len(volts) - 1) / sample_rate
+    end = len(volts) / sample_rate
     if len(columns) < 4 or columns[-1, 0] < end - 0.5 / sample_rate:
         said = [line.strip() for line in run.stderr.splitlines() if line.strip()]
         reached = columns[-1, 0] if len(columns) else 0.0
@@ -158,7 +160,7 @@ def run_spice(
             f"ngspice came to {reached:.6g} s of {end:.6g} s; it said: {' | '.join(said[:6])}"
         )
     times, first = np.unique(columns[:, 0], return_index=True)
-    at = np.arange(len(volts)) / sample_rate
+    at = np.arange(1, len(volts) + 1) / sample_rate
     curves = interpolate.CubicSpline(times, columns[first, 1:])(at)  # (n, 1 + probes)
     return curves[:, 0], dict(zip(netlist.probes, curves[:, 1:].T, strict=True))
 
@@ -302,5 +304,5 @@ def _pentode(component, k, name):
         f"B{k} {plate} {cathode} "
         f"I={2.0 / tube.kg1:.15g}*V(d{k})*atan(uramp({plate_volts})/{tube.kvb:.15g})",
         f"B{k}s {screen} {cathode} I=V(d{k})/{tube.kg2:.15g}",
-        _grid(k, grid, cathode),
+        *([_grid(k, grid, cathode)] if component.grid_conducts else []),
     ]

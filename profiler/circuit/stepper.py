@@ -9,8 +9,9 @@ one unknown a current, and only for those currents that flow: a grid that does n
 costs nothing. v follows from j; the step ends where it is v^ within the tolerance, and j
 satisfies the circuit exactly, whatever is left being an error in the devices' laws.
 
-Where that does not converge the step is damped, and if need be gone in parts: the open volts
-(v0 + D w + E u) are led from those of the step before, whose solution is known, to the new ones.
+Where that does not converge, limited as it is (`devices.limit`), the step is gone in parts: the
+open volts (v0 + D w + E u) are led from those of the step before, whose solution is known, to
+the new ones.
 """
 
 from typing import NamedTuple
@@ -24,9 +25,7 @@ from profiler.circuit.elimination import Steps
 # Of the scale over which a device bends: what a control may still be off after the last
 # iteration is about the square of it.
 TOLERANCE = 2e-2
-PLAIN_ITERATIONS = 30
-DAMPED_ITERATIONS = 60
-LEAST_DAMPING = 1.0 / 1024.0
+ITERATIONS = 30
 LEAST_PART = 1e-7  # of a step
 
 
@@ -36,11 +35,11 @@ class State(NamedTuple):
     memory: np.ndarray  # (states,) w
     controls: np.ndarray  # (3, controls): v of the last three steps, the latest first
     open: np.ndarray  # (controls,) v0 + D w + E u of the last step
-    counts: np.ndarray  # (4,) int: steps, iterations, steps in parts, steps given up
-    # of the last step of a block, for a meter: w before it, u and j
+    currents: np.ndarray  # (currents,) j of the last step
+    effort: np.ndarray  # (4,) int: steps, iterations, steps in parts, steps given up
+    # of the last step of a block, for a meter: w before it, and u
     last_memory: np.ndarray
     last_input: np.ndarray
-    last_currents: np.ndarray
 
 
 class Work(NamedTuple):
@@ -50,10 +49,8 @@ class Work(NamedTuple):
     memory: np.ndarray
     guess: np.ndarray  # (controls,)
     solved: np.ndarray
-    trial: np.ndarray
-    candidate: np.ndarray
-    answer: np.ndarray
-    goal: np.ndarray  # (controls,)
+    start: np.ndarray
+    goal: np.ndarray
     laws: np.ndarray  # (currents,) f(v^)
     slopes: np.ndarray  # (currents, MOST_CONTROLS)
     currents: np.ndarray  # (currents,) j
@@ -62,6 +59,7 @@ class Work(NamedTuple):
     active: np.ndarray  # (currents,) int
     device: np.ndarray  # (currents,) int: first control of the current's device
     width: np.ndarray  # (currents,) int: how many controls its device has
+    iterations: int  # at most, before a step is gone in parts
 
 
 def at_rest(steps: Steps) -> State:
@@ -71,14 +69,15 @@ def at_rest(steps: Steps) -> State:
         memory=np.zeros(len(steps.states_of_input)),
         controls=np.tile(controls, (3, 1)),
         open=controls.copy(),
-        counts=np.zeros(4, dtype=np.int64),
+        currents=np.zeros(steps.sizes[2]),
+        effort=np.zeros(4, dtype=np.int64),
         last_memory=np.zeros(len(steps.states_of_input)),
         last_input=np.zeros(1),
-        last_currents=np.zeros(steps.sizes[2]),
     )
 
 
-def room(steps: Steps, devices: Devices) -> Work:
+def room(steps: Steps, devices: Devices, iterations: int = ITERATIONS) -> Work:
+    """Room to step a circuit in."""
     controls, _, currents = steps.sizes
     rows = len(steps.rest)
     kinds = [kind for kind in devices.kind for _ in range(CURRENTS[kind])]
@@ -92,9 +91,7 @@ def room(steps: Steps, devices: Devices) -> Work:
         memory=np.zeros(len(steps.states_of_input)),
         guess=np.zeros(controls),
         solved=np.zeros(controls),
-        trial=np.zeros(controls),
-        candidate=np.zeros(controls),
-        answer=np.zeros(controls),
+        start=np.zeros(controls),
         goal=np.zeros(controls),
         laws=np.zeros(currents),
         slopes=np.zeros((currents, MOST_CONTROLS)),
@@ -104,6 +101,7 @@ def room(steps: Steps, devices: Devices) -> Work:
         active=np.zeros(currents, dtype=np.int64),
         device=np.array(firsts, dtype=np.int64),
         width=np.array([CONTROLS[kind] for kind in kinds], dtype=np.int64),
+        iterations=iterations,
     )
 
 
@@ -134,7 +132,6 @@ def advance(steps, devices, state, work, volts, out):
         if n == len(volts) - 1:
             state.last_memory[:] = state.memory
             state.last_input[0] = volts[n]
-            state.last_currents[:] = work.currents
         _remember(steps, state, work, volts[n], flowing)
 
 
@@ -179,7 +176,9 @@ def _remember(steps, state, work, volts, flowing):
         state.controls[1, c] = state.controls[0, c]
         state.controls[0, c] = work.solved[c]
         state.open[c] = work.rows[c]
-    state.counts[0] += 1
+    for a in range(len(work.currents)):
+        state.currents[a] = work.currents[a]
+    state.effort[0] += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -188,20 +187,59 @@ def _solve(steps, devices, state, work):
 
     Returns how many currents flow; `work.active` lists them.
     """
-    for _ in range(PLAIN_ITERATIONS):
-        flowing = _linearise(steps, devices, work, work.rows, work.guess)
-        state.counts[1] += 1
-        if _distance(devices, work.solved, work.guess) < TOLERANCE:
+    controls = len(work.guess)
+    reached, share = 0.0, 1.0
+    for c in range(controls):
+        work.start[c] = state.controls[0, c]
+    while True:
+        for c in range(controls):
+            way = work.rows[c] - state.open[c]
+            work.goal[c] = work.rows[c] if share == 1.0 else state.open[c] + share * way
+        flowing = 0
+        converged = False
+        for _ in range(work.iterations):
+            state.effort[1] += 1
+            flowing = _linearise(steps, devices, work)
+            if _distance(devices, work.solved, work.guess) < TOLERANCE:
+                converged = True
+                break
+            limit(devices, work.guess, work.solved)
+            for c in range(controls):
+                work.guess[c] = work.solved[c]
+        if converged and share == 1.0:
             return flowing
-        limit(devices, work.guess, work.solved)
-        work.guess[:] = work.solved
-    state.counts[2] += 1
-    return _solve_in_parts(steps, devices, state, work)
+        if share == 1.0 and reached == 0.0:
+            state.effort[2] += 1
+        part = share - reached
+        if converged:
+            reached, part = share, 2.0 * part
+            for c in range(controls):
+                work.start[c] = work.solved[c]
+        else:
+            part *= 0.25
+            if part < LEAST_PART:
+                return _give_up(state, work)
+        share = min(reached + part, 1.0)
+        for c in range(controls):
+            work.guess[c] = work.start[c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _linearise(steps, devices, work, rows, at):
-    """One Newton iteration at the controls `at`: `work.currents` and `work.solved`."""
+def _give_up(state, work):
+    """Nothing helped: what was found last stands in, and the count says so."""
+    state.effort[3] += 1
+    for c in range(len(work.solved)):
+        work.solved[c] = state.controls[0, c]
+    for a in range(len(work.currents)):
+        work.active[a] = a
+        work.currents[a] = state.currents[a]
+    return len(work.currents)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _linearise(steps, devices, work):
+    """One Newton iteration from `work.guess` to `work.goal`: `work.currents`, `work.solved`."""
+    rows, at = work.goal, work.guess
     laws, slopes, right, currents = work.laws, work.slopes, work.right, work.currents
     evaluate(devices, at, laws, slopes)
     flowing = 0
@@ -282,79 +320,3 @@ def _distance(devices, a, b):
         if not apart <= largest:
             largest = apart
     return largest
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _solve_in_parts(steps, devices, state, work):
-    """Lead the open volts from the step before to this one, as far at a time as converges."""
-    reached, part = 0.0, 0.5
-    work.guess[:] = state.controls[0]
-    while True:
-        share = min(reached + part, 1.0)
-        for r in range(len(work.goal)):
-            work.goal[r] = state.open[r] + share * (work.rows[r] - state.open[r])
-        work.trial[:] = work.guess
-        flowing = _solve_damped(steps, devices, state, work)
-        if flowing >= 0:
-            reached, part = share, 2.0 * part
-            work.guess[:] = work.solved
-            if reached >= 1.0:
-                return flowing
-        else:
-            work.guess[:] = work.trial
-            part *= 0.25
-            if part < LEAST_PART:
-                break
-    # Nothing helped: the last solution stands in, and the count says so.
-    state.counts[3] += 1
-    work.guess[:] = work.trial
-    flowing = _linearise(steps, devices, work, work.rows, work.guess)
-    work.solved[:] = work.guess
-    for k in range(flowing):
-        a = work.active[k]
-        work.currents[a] = work.laws[a] - steps.rest_currents[a]
-    return flowing
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _solve_damped(steps, devices, state, work):
-    """Newton's method from `work.guess` to `work.goal`, each step shortened until it gains.
-
-    Returns how many currents flow, or -1 where it does not converge.
-    """
-    for _ in range(DAMPED_ITERATIONS):
-        flowing = _linearise(steps, devices, work, work.goal, work.guess)
-        state.counts[1] += 1
-        apart = _distance(devices, work.solved, work.guess)
-        if apart < TOLERANCE:
-            return flowing
-        if not apart < np.inf:
-            return -1
-        limit(devices, work.guess, work.solved)
-        before = _residual(steps, devices, work, 0.0)
-        share = 1.0
-        while share > LEAST_DAMPING:
-            if _residual(steps, devices, work, share) < before * (1.0 - 0.25 * share):
-                break
-            share *= 0.5
-        else:
-            return -1
-        for c in range(len(work.guess)):
-            work.guess[c] += share * (work.solved[c] - work.guess[c])
-    return -1
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _residual(steps, devices, work, share):
-    """How far the circuit is from agreeing with the devices, on the way from guess to solved."""
-    volts = work.candidate
-    for c in range(len(volts)):
-        volts[c] = work.guess[c] + share * (work.solved[c] - work.guess[c])
-    evaluate(devices, volts, work.laws, work.slopes)
-    for c in range(len(volts)):
-        total = work.goal[c]
-        for a in range(len(work.laws)):
-            excess = work.laws[a] - steps.rest_currents[a]
-            total += steps.rows_of_currents[a, c] * excess
-        work.answer[c] = total
-    return _distance(devices, work.answer, volts)

@@ -73,10 +73,14 @@ def test_tubes_draw_what_tube_py_says(grid):
 
 
 def test_a_grid_that_does_not_conduct_draws_nothing():
-    currents, slopes = laws(Triode("p", "g", "k", TRIODE_12AX7, grid_conducts=False), (2.0, 100.0))
-    assert currents[1] == 0.0
-    assert not np.any(slopes[1])
-    assert currents[0] > 0.0
+    for component, volts in (
+        (Triode("p", "g", "k", TRIODE_12AX7, grid_conducts=False), (2.0, 100.0)),
+        (Pentode("p", "s", "g", "k", PENTODE_6L6GC, grid_conducts=False), (2.0, 300.0, 100.0)),
+    ):
+        currents, slopes = laws(component, volts)
+        assert currents[-1] == 0.0
+        assert not np.any(slopes[-1])
+        assert currents[0] > 0.0
 
 
 def test_a_plate_below_its_cathode_draws_nothing():

@@ -24,6 +24,7 @@ from profiler.circuit.netlist import (
 from profiler.circuit.preamp import two_stages
 from profiler.circuit.solver import Solver
 from profiler.circuit.spice import run_spice
+from profiler.circuit.stepper import advance, room
 from profiler.circuit.transistor import BJT_AC128
 from profiler.circuit.tube import PENTODE_6L6GC
 from profiler.errors import ProfilerError
@@ -307,6 +308,28 @@ def test_no_input_is_too_much(make, name):
     # and it finds back to where it was
     solver.run(np.zeros(2_000))
     assert solver.effort()["given_up"] == 0
+
+
+def test_a_step_gone_in_parts_leads_to_the_same_place():
+    driven = _sine(440.0, 4.0, 1_500)
+    whole = Solver(two_stages(), RATE)
+    parts = Solver(two_stages(), RATE)
+    found = np.empty((1, len(driven)))
+    few = room(parts._played, parts._devices, iterations=2)
+    advance(parts._played, parts._devices, parts._state, few, driven, found)
+    expected = whole.run(driven)
+    assert parts.effort()["in_parts"] > 20
+    assert parts.effort()["given_up"] == 0
+    np.testing.assert_allclose(found[0], expected, atol=2e-3)
+
+
+def test_a_step_that_nothing_solves_keeps_the_last_solution_and_is_counted():
+    solver = Solver(_clipper(), RATE)
+    nothing = room(solver._played, solver._devices, iterations=0)
+    out = np.empty((1, 5))
+    advance(solver._played, solver._devices, solver._state, nothing, np.full(5, 100.0), out)
+    assert solver.effort()["given_up"] == 5
+    assert np.all(np.isfinite(out))
 
 
 # ---- refusals
