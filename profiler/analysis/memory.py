@@ -50,6 +50,7 @@ TRANSIENT_PERIODS = 1  # of each realisation: the device is not yet periodic
 FEWEST_REALISATIONS = 6  # that the robust method asks for
 PLAYED_DB = -120.0  # of a line re the strongest
 BANDS_AN_OCTAVE = 3
+TOLD_ABOVE_DB = 6.0  # noise: a band of few lines is so far off once in a hundred
 MATERIAL_RATE_HZ = 50_000  # guitar is read at no more than this
 AHEAD_SECONDS, BEHIND_SECONDS = 0.002, 0.04  # of the FIR filter
 RIDGE = 1e-6  # re the mean power: where nothing is played, nothing is fitted
@@ -106,7 +107,7 @@ class DistortionLevels(Record):
     """What came back on lines that were not played, re those about it that were."""
 
     frequency_hz: tuple[float, ...]
-    even_db: tuple[float | None, ...]  # null where it is not above the noise
+    even_db: tuple[float | None, ...]  # null where it is not clear of the noise
     odd_db: tuple[float | None, ...]
     noise_db: tuple[float | None, ...]  # null for none at all
 
@@ -572,7 +573,7 @@ def _of_multisines(capture, level, found, warnings):
 
 def _levels(levels_db, noise_db):
     return tuple(
-        round(float(level), 2) if np.isfinite(level) and level > noise else None
+        round(float(level), 2) if np.isfinite(level) and level > noise + TOLD_ABOVE_DB else None
         for level, noise in zip(levels_db, noise_db, strict=True)
     )
 

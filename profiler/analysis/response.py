@@ -57,6 +57,7 @@ SPREAD_LEFT = 0.1  # of what the linear response spreads, when it is taken out
 TOLD_ABOVE_FLOOR_DB = 10.0  # noise alone is so strong once in 5000 points
 OVERSAMPLED = 4  # spectra of a cut: so much finer than its length tells apart
 
+COMPARED_FROM_RATIO = 2.5  # of the first frequency: below it up and down end differently
 MINIMUM_PHASE_DEGREES = 10.0  # RMS of the excess phase: less may be a circuit's own edges
 
 
@@ -137,7 +138,7 @@ class DirectionCheck(Record):
     frequency_hz: tuple[float, ...]
     difference_db: tuple[float | None, ...]  # |H1 up - H1 down| re their mean; null: only noise
     floor_db: tuple[float, ...]  # of it
-    difference_rms_db: float | None  # over the frequencies where there is a response
+    difference_rms_db: float | None  # over the response, its lowest octave and more left out
     floor_rms_db: float
 
 
@@ -543,6 +544,7 @@ def _direction_check(up, down):
     apart, noise = direction_difference(up, down)
     told = apart > db_to_amplitude(TOLD_ABOVE_FLOOR_DB) * noise
     heard = np.isfinite(up.magnitude_db) & np.isfinite(down.magnitude_db)
+    heard &= up.frequencies >= COMPARED_FROM_RATIO * up.frequencies[0]
     rows = slice(None, None, POINTS_AN_OCTAVE // RECORDED_POINTS_AN_OCTAVE)
     power, floor = (np.mean(v[heard] ** 2) if heard.any() else 1.0 for v in (apart, noise))
     clear = power > 2.0 * floor

@@ -13,6 +13,7 @@ from profiler.stimulus.synthesis import render
 SHIPPED = (
     "a440",
     "check",
+    "distortion",
     "dynamics",
     "latency",
     "levels",
@@ -67,6 +68,7 @@ def test_every_signal_renders_up_to_its_level_and_not_above(name):
         ("check", 20.0, 1.0),
         ("loop", 20.0, 0.5),
         ("dynamics", 46.0, 1.0),
+        ("distortion", 103.0, 1.0),
         ("a440", 3.0, 0.0),
         ("settling", 44.0, 1.0),
     ],
@@ -115,17 +117,17 @@ def test_the_replicate_is_the_same_samples(name):
     assert np.array_equal(first, again)
 
 
-@pytest.mark.parametrize("name", ["sweep", "levels", "dynamics", "settling"])
+@pytest.mark.parametrize("name", ["sweep", "levels", "distortion", "dynamics", "settling"])
 def test_a_probe_stands_at_both_ends_of_what_measures_a_device(name):
     plan = plan_of(name)
     kinds = [s.kind for s in plan.segments if s.kind != "silence"]
     assert kinds[1:3] == ["marker", "probe"]
     assert kinds[-2:] == ["probe", "marker"]
-    first, last = (stimulus_of(name)[p.slice] for p in plan.of_kind("probe"))
+    first, *_, last = (stimulus_of(name)[p.slice] for p in plan.of_kind("probe"))
     assert np.array_equal(first, last)
 
 
-@pytest.mark.parametrize("name", [*CAPTURES, "check", "loop"])
+@pytest.mark.parametrize("name", [*CAPTURES, "check", "loop", "distortion"])
 def test_the_probes_are_the_same_samples_from_the_first_seconds_to_the_last(name):
     plan = plan_of(name)
     probes = list(plan.of_kind("probe"))
@@ -181,6 +183,24 @@ def test_no_silence_between_sounds_is_longer_than_a_second(name):
     # alignment looks for lost samples in what sounds; -100 dBFS is the noise of converters
     sounding = np.flatnonzero(np.abs(stimulus_of(name)) > 1e-5)
     assert np.max(np.diff(sounding)) <= 1.0 * 48_000
+
+
+def test_distortion_climbs_from_soft_to_loud_and_has_what_each_measure_needs():
+    plan = plan_of("distortion")
+    up = [s.level_dbfs for s in plan.segments if s.kind == "sweep" and s.direction == "up"]
+    assert np.diff(up) == pytest.approx([6.0] * 6)
+    (down,) = [s for s in plan.segments if s.kind == "sweep" and s.direction == "down"]
+    assert down.level_dbfs in up
+    twins = [s for s in plan.segments if s.kind == "twin-tone"]
+    assert [(t.first_hz, t.second_hz, t.ratio) for t in twins] == [
+        (60.0, 7000.0, 4.0),
+        (19_000.0, 20_000.0, 1.0),
+        (1000.0, 1200.0, 1.0),
+    ]
+    odd = [s for s in plan.segments if s.kind == "multisine"]
+    assert np.diff([s.level_dbfs for s in odd]) == pytest.approx([18.0] * 2)
+    assert all(s.odd_only and s.realisations == 6 and s.seconds == 9.0 for s in odd)
+    assert plan.seconds < 150.0
 
 
 def test_a440_is_a_second_of_silence_a_second_of_440_hz_and_a_second_of_silence():
