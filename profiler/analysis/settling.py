@@ -29,6 +29,7 @@ from profiler.analysis.demodulation import demodulated
 from profiler.analysis.gain_recovery import (
     NOISE_SIGMAS,
     RECOVERED_DB,
+    GainCurve,
     GainRecovery,
     gain_recoveries,
 )
@@ -131,6 +132,15 @@ class _Measured:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Adjustment:
+    """What was measured, and the curves that it was read from."""
+
+    analysis: SettlingAnalysis
+    curves: tuple[SettlingCurve, ...]
+    recoveries: tuple[GainCurve, ...]
+
+
 def settling(capture: AlignedCapture) -> SettlingAnalysis:
     """Settling, rest and recovery of every burst and pump of a capture, and what follows.
 
@@ -139,37 +149,7 @@ def settling(capture: AlignedCapture) -> SettlingAnalysis:
     CaptureError
         The capture's stimulus has no burst, or one that is too short to show a steady state.
     """
-    measured = [_measured(capture, placed) for placed in _bursts(capture)]
-    recoveries = gain_recoveries(capture)
-    warnings = [warning for each in measured for warning in each.warnings]
-    warnings += [warning for each in recoveries for warning in each.warnings]
-    field = recommended(
-        [*_burst_reaches(measured), *_gain_reaches(recoveries)],
-        capture.sample_rate,
-        settling=[
-            Remainder(e.curve.seconds, e.curve.error_db, e.curve.floor_db + FLOOR_MARGIN_DB)
-            for e in measured
-        ],
-        rest=[each.rest for each in measured],
-        gain=[
-            Remainder(
-                e.curve.seconds, np.abs(e.curve.departure_db), NOISE_SIGMAS * e.curve.sigma_db
-            )
-            for e in recoveries
-        ],
-    )
-    if field is not None and field.at_least:
-        warnings.append("the receptive field is a lower bound: something was not seen to its end")
-    records = tuple(each.record for each in recoveries)
-    return SettlingAnalysis(
-        sample_rate=capture.sample_rate,
-        bursts=tuple(each.record for each in measured),
-        recoveries=records,
-        memory=memory_kinds([each.traits for each in measured], records),
-        receptive_field_samples=None if field is None else field.samples,
-        receptive_field=field,
-        warnings=tuple(warnings),
-    )
+    return adjustment(capture).analysis
 
 
 def settling_curve(capture: AlignedCapture) -> tuple[SettlingCurve, ...]:
@@ -178,9 +158,44 @@ def settling_curve(capture: AlignedCapture) -> tuple[SettlingCurve, ...]:
     Raises
     ------
     CaptureError
-        The capture's stimulus has no burst.
+        As `settling`.
     """
     return tuple(_measured(capture, placed).curve for placed in _bursts(capture))
+
+
+def adjustment(capture: AlignedCapture) -> Adjustment:
+    """`settling`, with its curves.
+
+    Raises
+    ------
+    CaptureError
+        As `settling`.
+    """
+    measured = [_measured(capture, placed) for placed in _bursts(capture)]
+    recoveries = gain_recoveries(capture)
+    warnings = [warning for each in measured for warning in each.warnings]
+    warnings += [warning for each in recoveries for warning in each.warnings]
+    field = recommended(
+        [*_burst_reaches(measured), *_gain_reaches(recoveries)],
+        capture.sample_rate,
+        settling=[_error_remainder(each.curve) for each in measured],
+        rest=[each.rest for each in measured],
+        gain=[_gain_remainder(each.curve) for each in recoveries],
+    )
+    if field is not None and field.at_least:
+        warnings.append("the receptive field is a lower bound: something was not seen to its end")
+    records = tuple(each.record for each in recoveries)
+    analysis = SettlingAnalysis(
+        sample_rate=capture.sample_rate,
+        bursts=tuple(each.record for each in measured),
+        recoveries=records,
+        memory=memory_kinds([each.traits for each in measured], records),
+        receptive_field_samples=None if field is None else field.samples,
+        receptive_field=field,
+        warnings=tuple(warnings),
+    )
+    curves = tuple(each.curve for each in measured)
+    return Adjustment(analysis, curves, tuple(each.curve for each in recoveries))
 
 
 def steady_state(tone: np.ndarray, sample_rate: int, frequency: float) -> tuple[np.ndarray, float]:
@@ -546,6 +561,14 @@ def _traits(level, frequency, fundamental, tail, amplitudes, hops_a_second):
 
 def _tone(burst):
     return f"a tone of {burst.frequency:g} Hz at {burst.level_dbfs:g} dBFS"
+
+
+def _error_remainder(curve):
+    return Remainder(curve.seconds, curve.error_db, curve.floor_db + FLOOR_MARGIN_DB)
+
+
+def _gain_remainder(curve):
+    return Remainder(curve.seconds, np.abs(curve.departure_db), NOISE_SIGMAS * curve.sigma_db)
 
 
 def _burst_reaches(measured):
