@@ -18,6 +18,7 @@ SHIPPED = (
     "latency",
     "levels",
     "loop",
+    "measure",
     "quick",
     "settling",
     "standard",
@@ -69,6 +70,7 @@ def test_every_signal_renders_up_to_its_level_and_not_above(name):
         ("loop", 20.0, 0.5),
         ("dynamics", 46.0, 1.0),
         ("distortion", 103.0, 1.0),
+        ("measure", 172.0, 1.0),
         ("a440", 3.0, 0.0),
         ("settling", 44.0, 1.0),
     ],
@@ -117,7 +119,7 @@ def test_the_replicate_is_the_same_samples(name):
     assert np.array_equal(first, again)
 
 
-@pytest.mark.parametrize("name", ["sweep", "levels", "distortion", "dynamics", "settling"])
+@pytest.mark.parametrize("name", ["sweep", "levels", "distortion", "dynamics", "settling", "measure"])
 def test_a_probe_stands_at_both_ends_of_what_measures_a_device(name):
     plan = plan_of(name)
     kinds = [s.kind for s in plan.segments if s.kind != "silence"]
