@@ -20,15 +20,18 @@ import matplotlib
 import matplotlib.rcsetup
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH_INCHES = 4.6  # 331 points, about as wide as a phone's page
 ROW_INCHES = 1.7
 SINGLE_INCHES = 2.6  # of a figure with one row
 POINTS = 500  # of a curve: more than a screen shows
+LINE_LETTERS = 56  # of a legend's, that fit on a line of that width
+HANDLE_LETTERS = 6  # that the sign of a curve is wide
 PNG_WIDTH_PIXELS = 1380  # three for each point and a bit: sharp on a phone and on paper
 
 P = typing.ParamSpec("P")
@@ -117,12 +120,13 @@ def legend(axes: Axes) -> None:
     curves, names = axes.get_legend_handles_labels()
     if not any(names):
         return
+    columns = max(1, LINE_LETTERS // (HANDLE_LETTERS + max(map(len, names))))
     axes.legend(
         curves,
         names,
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
-        ncols=6,
+        ncols=min(columns, len(names)),
         borderaxespad=0.1,
         handlelength=1.8,
         handletextpad=0.4,
@@ -155,6 +159,13 @@ def decades(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def plain_logarithm(axis: Axis) -> None:
+    """A logarithmic axis with plain numbers, three a decade."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _short_frequency(frequency, _place):

@@ -11,10 +11,17 @@ from dataclasses import dataclass
 
 from profiler.analysis.analysis import Analysis
 from profiler.analysis.dynamics import step_courses
+from profiler.analysis.gain_recovery import gain_recoveries
 from profiler.analysis.memory import scatter as scatter_points
 from profiler.analysis.settling import LEVELS_DB, settling_curve
 from profiler.capture.alignment import AlignedCapture
 from profiler.report.drawing import Drawing
+from profiler.report.figures.adjustment import (
+    effective_constants,
+    gain_recovery,
+    receptive_field,
+    settling,
+)
 from profiler.report.figures.cabinet import cabinet
 from profiler.report.figures.distortion import (
     intermodulation,
@@ -26,7 +33,6 @@ from profiler.report.figures.dynamics import level_curves, level_steps
 from profiler.report.figures.memory import detection_lines, scatter, shares
 from profiler.report.figures.noise import noise_spectrum, signal_to_noise
 from profiler.report.figures.response import directions, excess_phase, linear_response
-from profiler.report.figures.settling import settling
 
 TOLD_HZ = 440.0  # of the bursts that are shown: more tones than that hide each other
 
@@ -88,6 +94,50 @@ def _settling(devices):
         "Bursts of a tone: how far each period still is from the steady one, by energy. The dotted "
         "lines are the levels at which settling times are read.",
     )
+
+
+def _recovery(devices):
+    found = _those(devices, lambda each: each.analysis.settling)
+    curves = [
+        (f"{each.curve.level_dbfs:g} dBFS, {1e3 * each.curve.tone_seconds:.0f} ms", each.curve)
+        if len(found) == 1
+        else (name, each.curve)
+        for name, device in found
+        if device.analysis.settling.recoveries
+        for each in _loudest(gain_recoveries(device.capture), len(found))
+    ]
+    if curves:
+        yield Picture(
+            "Gain recovery",
+            gain_recovery(curves),
+            f"How far the gain is off after a burst, and how long: {_list(curves)}.",
+            "A soft tone sounds through the burst: when its gain is within 0.1 dB again (dotted), "
+            "the device has recovered. Tails of filters do not show here, sag and blocking do.",
+        )
+
+
+def _needed(devices):
+    found = _those(devices, lambda each: each.analysis.settling)
+    if len(found) != 1:
+        return
+    ((_, device),) = found
+    analysis = device.analysis.settling
+    if any(fit.constants for burst in analysis.bursts for fit in (burst.settling, burst.tail)):
+        yield Picture(
+            "Time constants",
+            effective_constants(analysis),
+            "Effective time constants of what was seen to settle, with their 95 % intervals.",
+            "At most two a curve; constants closer than 1 to 2 cannot be told apart.",
+        )
+    field = analysis.receptive_field
+    if field is not None:
+        yield Picture(
+            "Receptive field",
+            receptive_field(analysis),
+            f"How long everything takes, and how much of it known models see; {field.samples} "
+            "samples are needed.",
+            field.because,
+        )
 
 
 def _response(devices):
@@ -318,6 +368,13 @@ def _told_bursts(curves, devices):
     return chosen if devices == 1 else chosen[-1:]
 
 
+def _loudest(recoveries, devices):
+    """All of one device; of several the one from the loudest burst each, the longest of those."""
+    if devices == 1:
+        return recoveries
+    return [max(recoveries, key=lambda each: (each.curve.level_dbfs, each.curve.tone_seconds))]
+
+
 def _standing_for(several, devices):
     """All that was measured on one device; the last, which is the loudest, where there are more."""
     return several if devices == 1 else several[-1:]
@@ -334,6 +391,8 @@ def _list(labelled):
 
 _FIGURES: tuple[Callable[[Sequence[Measured]], Iterator[Picture]], ...] = (
     _settling,
+    _recovery,
+    _needed,
     _response,
     _distortion,
     _intermodulation,

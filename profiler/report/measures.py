@@ -11,6 +11,7 @@ from profiler.analysis.analysis import Analysis
 from profiler.report.drawing import known
 
 BAND_DB = 3.0  # below the highest, where a band ends
+TOLD_DB = (-20, -40, -60)  # settling and rest
 TOLD_HZ = 1000.0  # where distortion is told
 
 Fact = tuple[str, str]  # name and value; a value may have several lines
@@ -53,21 +54,36 @@ def _noise(noise) -> Iterator[Fact]:
 def _settling(settling) -> Iterator[Fact]:
     for name, times in (("settling time", "settling_ms"), ("rest time", "rest_ms")):
         lines = [
-            f"{burst.level_dbfs:g} dBFS: {_times(getattr(burst, times))}"
+            f"{burst.frequency:g} Hz at {burst.level_dbfs:g} dBFS: {_times(getattr(burst, times))}"
             + ("" if burst.steady else ", not yet steady")
             for burst in settling.bursts
         ]
         yield name, "\n".join(lines)
-    samples = settling.receptive_field_samples
-    if samples is not None:
-        milliseconds = 1e3 * samples / settling.sample_rate
-        yield "receptive field", f"{samples} samples ({milliseconds:.0f} ms) recommended"
+    lines = [
+        f"{each.departure_db:+.1f} dB after {each.tone_ms:.0f} ms at {each.level_dbfs:g} dBFS, "
+        + (
+            f"back after {each.recovery_ms:.0f} ms"
+            if each.recovery_ms is not None
+            else "not seen to come back"
+        )
+        for each in settling.recoveries
+    ]
+    if lines:
+        yield "gain recovery", "\n".join(lines)
+    yield "kind of memory", f"{settling.memory.kind}: {settling.memory.because}"
+    field = settling.receptive_field
+    if field is not None:
+        least = "at least " if field.at_least else ""
+        yield (
+            "receptive field",
+            f"{least}{field.samples} samples ({field.ms:.0f} ms) recommended\n{field.because}",
+        )
 
 
 def _times(times):
     reached = (
-        f"{milliseconds:.0f} ms to {threshold} dB" if milliseconds is not None else None
-        for threshold, milliseconds in times.items()
+        f"{times[at]:.0f} ms to {at} dB" if times[at] is not None else None
+        for at in map(str, TOLD_DB)
     )
     return ", ".join(filter(None, reached)) or "not reached"
 
@@ -106,7 +122,7 @@ def _distortion(distortion) -> Iterator[Fact]:
     for sweep in distortion.sweeps:
         at = int(np.argmin(np.abs(np.log(np.array(sweep.frequency_hz) / TOLD_HZ))))
         value = sweep.thd_percent[at]
-        words = "below the noise" if value is None else f"{value:.2g} %"
+        words = "below the noise" if value is None else _percent(value)
         if sweep.direction == "up":
             lines.append(f"{sweep.level_dbfs:g} dBFS: {words}")
     if lines:
@@ -117,7 +133,7 @@ def _intermodulation(intermodulation) -> Iterator[Fact]:
     lines = []
     for twin in intermodulation.twin_tones:
         loudest = twin.steps[-1]
-        words = "below the noise" if loudest.imd_percent is None else f"{loudest.imd_percent:.2g} %"
+        words = "below the noise" if loudest.imd_percent is None else _percent(loudest.imd_percent)
         lines.append(
             f"{_hertz(twin.first_hz)} and {_hertz(twin.second_hz)} at "
             f"{loudest.level_dbfs:g} dBFS: {words}"
@@ -158,6 +174,10 @@ def _cabinet(cabinet) -> Iterator[Fact]:
     ends = (cabinet.lowest_hz, cabinet.highest_hz)
     band = " to ".join("beyond" if end is None else _hertz(end) for end in ends)
     yield "cabinet", f"{band} within 10 dB, {cabinet.length_ms:.0f} ms long"
+
+
+def _percent(value):
+    return f"{value:.0f} %" if value >= 10.0 else f"{value:.2g} %"
 
 
 def _hertz(frequency):

@@ -101,6 +101,20 @@ def test_curves_are_told_apart_in_grey():
     assert len(set(looks)) == len(looks)
 
 
+@drawing
+def many():
+    figure, (axes,) = rows(1)
+    for number in range(8):
+        axes.plot([0, 1], [0, number], label=f"-{number}0.1 dBFS", **curve(number))
+    legend(axes)
+    return figure
+
+
+def test_a_long_legend_takes_lines_and_no_width(lines):
+    axes = np.concatenate([line for line in lines(many(), "strong") if np.ptp(line[:, 0]) > 100])
+    assert np.ptp(axes[:, 0]) > 200.0  # of 331 points
+
+
 def test_a_thousand_hertz_are_1k(texts):
     assert {"100", "1k", "10k", "frequency, Hz"} <= set(texts(two()))
 

@@ -119,7 +119,9 @@ def test_the_replicate_is_the_same_samples(name):
     assert np.array_equal(first, again)
 
 
-@pytest.mark.parametrize("name", ["sweep", "levels", "distortion", "dynamics", "settling", "measure"])
+@pytest.mark.parametrize(
+    "name", ["sweep", "levels", "distortion", "dynamics", "settling", "measure"]
+)
 def test_a_probe_stands_at_both_ends_of_what_measures_a_device(name):
     plan = plan_of(name)
     kinds = [s.kind for s in plan.segments if s.kind != "silence"]

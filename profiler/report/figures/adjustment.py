@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from profiler.analysis.gain_recovery import RECOVERED_DB, GainCurve
 from profiler.analysis.settling import LEVELS_DB, TARGET_DB, SettlingAnalysis, SettlingCurve
@@ -19,6 +17,7 @@ from profiler.report.drawing import (
     curve,
     drawing,
     legend,
+    plain_logarithm,
     rows,
     thinned,
 )
@@ -56,6 +55,21 @@ def adjustment(
 
 
 @drawing
+def settling(curves: Sequence[tuple[str, SettlingCurve]], thresholds_db: Sequence[float]):
+    """How far each period is from the steady one, one curve a level or a device."""
+    figure, (axes,) = rows(1, SINGLE_INCHES)
+    for number, (label, each) in enumerate(curves):
+        seconds, highest_db = thinned(each.seconds, each.error_db)
+        axes.plot(1e3 * seconds, np.maximum(highest_db, DEEPEST_DB), label=label, **curve(number))
+    for threshold in thresholds_db:
+        axes.axhline(threshold, color=INK, linewidth=0.6, linestyle=DASHES[2])
+    axes.set_ylabel("distance from steady, dB")
+    axes.set_xlabel("time since the tone began, ms")
+    legend(axes)
+    return figure
+
+
+@drawing
 def gain_recovery(curves: Sequence[tuple[str, GainCurve]]):
     """How the gain comes back after a burst, one curve a level or a device."""
     figure, (axes,) = rows(1, SINGLE_INCHES)
@@ -80,7 +94,7 @@ def receptive_field(analysis: SettlingAnalysis):
     return figure
 
 
-def _draw_settling(axes: Axes, curves: Sequence[SettlingCurve], title: str) -> None:
+def _draw_settling(axes, curves: Sequence[SettlingCurve], title: str) -> None:
     axes.set_title(title)
     for number, each in enumerate(curves):
         seconds, highest_db = thinned(each.seconds, each.error_db)
@@ -99,7 +113,7 @@ def _draw_settling(axes: Axes, curves: Sequence[SettlingCurve], title: str) -> N
     axes.legend(loc="upper right")  # where a curve that falls leaves room
 
 
-def _draw_recovery(axes: Axes, curves: Sequence[tuple[str, GainCurve]]) -> None:
+def _draw_recovery(axes, curves: Sequence[tuple[str, GainCurve]]) -> None:
     for number, (name, each) in enumerate(curves):
         after = each.seconds >= 0.0
         size = np.maximum(np.abs(each.departure_db[after]), SMALLEST_DB)
@@ -110,13 +124,13 @@ def _draw_recovery(axes: Axes, curves: Sequence[tuple[str, GainCurve]]) -> None:
     axes.set_xlim(0.0, 1e3 * max(BEYOND * latest, 0.05))
     axes.set_yscale("log")
     axes.set_ylim(bottom=SMALLEST_DB)
-    _plain(axes.yaxis)
+    plain_logarithm(axes.yaxis)
     axes.set_ylabel("gain off by, dB")
     axes.set_xlabel("time since the burst ended, ms")
     axes.legend(loc="upper right")
 
 
-def _draw_constants(axes: Axes, fitted: Sequence[tuple[str, TimeConstants]]) -> None:
+def _draw_constants(axes, fitted: Sequence[tuple[str, TimeConstants]]) -> None:
     for row, (_, found) in enumerate(fitted):
         for each in found.constants:
             axes.plot([each.low_ms, each.high_ms], [row, row], color=STRONG, linewidth=3.0)
@@ -129,14 +143,14 @@ def _draw_constants(axes: Axes, fitted: Sequence[tuple[str, TimeConstants]]) -> 
                 linestyle="none",
             )
     axes.set_xscale("log")
-    _plain(axes.xaxis)
+    plain_logarithm(axes.xaxis)
     axes.set_yticks(range(len(fitted)), [name for name, _ in fitted])
     axes.set_ylim(len(fitted) - 0.5, -0.5)
     axes.set_xlabel("time constant, ms")
     axes.set_title("bars: 95 %; dots: of the later part")
 
 
-def _draw_field(axes: Axes, analysis: SettlingAnalysis) -> None:
+def _draw_field(axes, analysis: SettlingAnalysis) -> None:
     times = [
         *(
             (f"settles, {_tone(burst)}", burst.settling_ms[str(TARGET_DB)])
@@ -191,10 +205,3 @@ def _pump(recovery):
 
 def _named(each):
     return f"{each.level_dbfs:g} dBFS, {1e3 * each.tone_seconds:.0f} ms"
-
-
-def _plain(axis):
-    """A logarithmic axis with plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())

@@ -50,10 +50,9 @@ def level_steps(courses: Sequence[tuple[str, StepCourse]]):
             axes.plot(1e3 * seconds[shown], each.gain_db[shown], label=label, **curve(number))
     for axes, what in ((up, "louder"), (down, "softer again")):
         axes.axvline(0.0, color=INK, linewidth=0.6, linestyle=DASHES[2])
-        axes.set_title(what)
         axes.set_ylabel("gain, dB")
-        axes.set_xlabel("time since the step, ms")
-        legend(axes)
+        axes.set_xlabel(f"time since it became {what}, ms")
+    legend(up)
     return figure
 
 

@@ -120,3 +120,18 @@ def test_a_device_that_was_steady_at_once_can_be_drawn(texts):
     still = SettlingCurve("b", -3.0, seconds, np.array([-200.0, -200.0]), -200.0)
     gone = GainCurve("p", -3.0, np.array([-0.1, 0.1, 0.2]), np.zeros(3), 1.0, 0.0)
     assert "-3 dBFS" in texts(figures.adjustment((still,), (gone,), analysis()))
+
+
+def test_settling_of_devices_laid_over_each_other_is_named(texts):
+    seconds = np.arange(0.0, 0.5, 1 / 440)
+    curves = [
+        (name, SettlingCurve("A440", level, seconds, level - 100 * seconds, -80.0))
+        for name, level in (("one", -18.0), ("two", -3.0))
+    ]
+    drawn = figures.settling(curves, (-20, -40))
+    assert {"distance from steady, dB", "one", "two"} <= set(texts(drawn))
+
+
+def test_a_device_that_settles_exactly_can_be_drawn(texts):
+    curve = SettlingCurve("A440", -3.0, np.array([0.0, 0.1]), np.array([0.0, -np.inf]), -np.inf)
+    assert "wire" in texts(figures.settling([("wire", curve)], (-20,)))

@@ -62,6 +62,10 @@ def test_a_step_is_shown_up_and_down_from_its_edge_on(texts, lines):
     gain = np.where((seconds >= 0.0) & (seconds < 0.8), -6.0, 0.0)
     course = StepCourse("step", 440.0, seconds, 0.8, gain - 12.0, gain, 0.0 * gain, 0.0 * gain)
     drawn = level_steps([("step", course)])
-    assert {"louder", "softer again", "gain, dB", "time since the step, ms"} <= set(texts(drawn))
+    assert {
+        "gain, dB",
+        "time since it became louder, ms",
+        "time since it became softer again, ms",
+    } <= set(texts(drawn))
     up, down = sorted(lines(drawn, "strong"), key=len)[-2:]  # not those of the legends
     assert {np.sign(up[-1, 1] - up[0, 1]), np.sign(down[-1, 1] - down[0, 1])} == {-1.0, 1.0}
