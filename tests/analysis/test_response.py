@@ -72,8 +72,8 @@ def polynomial_through_5_khz(rate, direction, seconds=6.0):
     return segment, response, measured, np.array(TRUTH)[:, None] * turned * filtered.reshape(5, -1)
 
 
-# Within 0.01 dB from two octaves above the first frequency to 18 kHz, where nothing of the
-# device's harmonics folds back; within 0.15 dB to a quarter above the first, and 0.2 dB down to it.
+# Within 0.01 dB from an octave above the first frequency to 19 kHz; nearer to the ends the sweep
+# fades, and how a harmonic fades with it is known of its leading power only.
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_harmonics_of_a_polynomial_behind_a_filter_are_the_closed_form_s(direction):
     rate = 192_000
@@ -82,15 +82,12 @@ def test_harmonics_of_a_polynomial_behind_a_filter_are_the_closed_form_s(directi
     error_db = 20 * np.log10(np.abs(over(measured.harmonics[:5], truth)))
     error_phase = np.angle(over(measured.harmonics[:5], truth))
     for order in range(1, 6):
-        bands = (
-            (max(40.0, 28.0 * order**0.5), 18_000.0, 0.01),
-            (25.0, 40.0, 0.15),
-            (23.0, 25.0, 0.2 if order == 1 else np.inf),
-            (20.0, 23.0, 0.25 if order == 1 else np.inf),
-        )
+        bands = [(40, 19_000, 0.01), (30, 40, 0.03), (25, 30, 0.15)]
+        bands += [(20, 25, 0.2), (19_000, 20_000, 0.1)] if order == 1 else []
         for low, high, within in bands:
             band = (f >= low) & (f <= high) & (order * f < 0.4 * rate)
-            assert np.max(np.abs(error_db[order - 1, band])) < within or within == np.inf
+            assert np.max(np.abs(error_db[order - 1, band])) < within
+        assert np.isnan(error_db[order - 1, f < 24.9]).all() or order == 1
         band = (f > 60) & (f < 18_000) & (order * f < 0.4 * rate)
         assert np.max(np.abs(error_phase[order - 1, band])) < 0.002
     assert measured.frequencies[0] == 20.0
