@@ -3,6 +3,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # Every measure in 20 s; the multisine has as many realisations as the robust method asks for.
@@ -202,3 +203,38 @@ def test_what_is_no_capture_is_refused(captures, ampscope):
     outcome = ampscope("analyse", captures / "wire", "--compare", "empty")
     assert (outcome.code, outcome.out) == (1, "")
     assert "empty" in outcome.complaint
+
+
+def test_the_cabinet_is_written_for_a_convolver_and_for_a_player(captures, ampscope):
+    from profiler import wav
+    from profiler.export import nam
+
+    wire = captures / "wire"
+    assert ampscope("analyse", wire, "-o", "figures", "--cabinet", "wire.wav").code == 0
+    impulse, rate = wav.read_mono(Path("wire.wav"))
+    assert rate == 48_000
+    spectrum = abs(np.fft.rfft(impulse, 4096))
+    middle = spectrum[10:1200]  # 117 Hz to 14 kHz: a cable is flat there
+    np.testing.assert_allclose(middle, 1.0, atol=0.01)
+    outcome = ampscope("analyse", wire, "-o", "figures", "--cabinet", "wire.nam", "--minimum-phase")
+    assert outcome.code == 0
+    model = nam.read_linear(Path("wire.nam"))
+    assert abs(model.impulse[0]) == abs(model.impulse).max()  # it begins at once
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "complaint"),
+    [
+        (("--cabinet", "ir.mp3"), 2, "ends in .wav or .nam"),
+        (("--minimum-phase",), 2, "--cabinet FILE, which is not given"),
+        (("--cabinet", "there.wav"), 1, "is already there"),
+    ],
+)
+def test_a_cabinet_that_cannot_be_written_is_refused_at_once(
+    options, code, complaint, captures, ampscope
+):
+    Path("there.wav").write_text("something else")
+    outcome = ampscope("analyse", captures / "wire", *options)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert complaint in outcome.complaint
+    assert Path("there.wav").read_text() == "something else"
