@@ -157,6 +157,12 @@ def test_imd_against_level_is_the_closed_form_s(rate, seconds):
     record.model_dump_json()
 
 
+def test_silence_has_no_products_and_is_no_error():
+    plan = SignalDefinition(name="dead", segments=(a_twin_tone(**SMPTE),)).plan(48_000)
+    (twin,) = intermodulation(aligned(plan, lambda x: 0 * x)).twin_tones
+    assert {step.imd_percent for step in twin.steps} == {None}
+
+
 def test_a_plan_without_twin_tones_is_refused():
     with pytest.raises(CaptureError, match="holds no twin tone"):
         intermodulation(aligned(load_signal("a440").plan(48_000), cubic))

@@ -15,6 +15,7 @@ from profiler.analysis.memory import (
     best_linear_approximation,
     linear_prediction_r2,
     memory,
+    scatter,
     static_function,
     word_for,
 )
@@ -454,6 +455,26 @@ def test_one_passage_of_guitar_is_halved():
     plan = SignalDefinition(name="one", segments=(only,)).plan(48_000)
     record = memory(aligned(plan, DEVICES["filter"]))
     assert record.word == "linear"
+
+
+def test_the_scatter_lies_on_the_curve_of_what_is_one():
+    plan = SignalDefinition(name="m", segments=(a_multisine(0.0), a_multisine(-20.0))).plan(48_000)
+    capture = aligned(plan, lambda x, rate: np.roll(curve(x), 9))
+    drawn = scatter(capture, points=1000)
+    assert (drawn.material, drawn.level_dbfs) == ("multisine", 0.0)
+    assert 1000 <= len(drawn.inputs) == len(drawn.outputs) < 1100
+    np.testing.assert_allclose(drawn.outputs, curve(drawn.inputs), atol=0.01)
+    assert drawn.function.delay_samples == pytest.approx(9.0, abs=0.05)
+
+
+def test_what_did_not_come_back_is_a_warning_and_nothing_at_all_is_refused():
+    segments = (a_multisine(0.0), a_multisine(-40.0))
+    plan = SignalDefinition(name="gated", segments=segments).plan(48_000)
+    record = memory(aligned(plan, lambda x, rate: np.where(np.abs(x) > 0.02, x, 0.0)))
+    assert [level.level_dbfs for level in record.levels] == [0.0]
+    assert record.warnings == ("multisine at -40 dBFS: nothing came back",)
+    with pytest.raises(CaptureError, match="nothing came back of what memory is told by"):
+        memory(aligned(plan, lambda x, rate: 0 * x))
 
 
 def test_a_plan_with_neither_is_refused():
