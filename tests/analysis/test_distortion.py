@@ -77,6 +77,19 @@ def test_noise_is_taken_out_of_the_thd_and_its_floor_is_told():
     )
 
 
+def test_a_thd_near_the_noise_is_not_the_larger_for_it():
+    # a harmonic 14 dB above the noise in its line, whose power is 4 % of its own
+    rng = np.random.default_rng(1)
+    line = np.sqrt(6 / 4800) * 1e-3
+    clean = tone(0.5) + 5 * line * np.sin(4 * np.pi * 440.0 * np.arange(4800) / 48_000)
+    readings = [
+        measure_tone(clean + 1e-3 * rng.standard_normal(4800), 440.0, 48_000).thd
+        for _ in range(600)
+    ]
+    power = np.mean([thd**2 for thd in readings if thd is not None])
+    assert power == pytest.approx((5 * line / 0.5) ** 2, rel=0.025)
+
+
 def test_too_short_a_tone_is_refused():
     with pytest.raises(ValueError, match=r"got 10.0 periods of 100 Hz, expected at least 20"):
         measure_tone(np.ones(4800), 100.0, 48_000)
@@ -143,6 +156,21 @@ def test_thd_that_is_no_more_than_noise_is_not_told():
     assert np.mean(told) < 0.01
     band = (measured.frequencies > 30) & (measured.frequencies < 10_000)
     assert np.isfinite(floor[band]).all()
+
+
+def test_thd_near_the_noise_is_not_the_larger_for_it():
+    # the second harmonic 14 dB above what noise adds to it at 1 kHz
+    segment, rng = a_sweep(), np.random.default_rng(2)
+    x = sweep(segment, 48_000)
+    quiet = measure_sweep(x + 1e-4 * rng.standard_normal(len(x)), segment, 48_000, 0.0)
+    band = (quiet.frequencies > 800) & (quiet.frequencies < 1250)
+    second = 5 * np.sqrt(np.mean(quiet.noise[1, band] ** 2))
+    power = []
+    for _ in range(12):
+        noise = 1e-4 * rng.standard_normal(len(x))
+        measured = measure_sweep(x + second * (2 * x**2 - 1) + noise, segment, 48_000, 0.0)
+        power.append(np.nanmean(thd(measured)[0][band] ** 2))
+    assert np.mean(power) == pytest.approx(second**2, rel=0.025)
 
 
 def test_a_ladder_of_sweeps_has_its_harmonics_by_level():

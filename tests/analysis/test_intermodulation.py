@@ -97,6 +97,20 @@ def test_a_product_below_the_noise_is_not_told_and_the_floor_is_what_noise_makes
     assert np.mean([m.imd for m in bent]) == pytest.approx(truth, rel=0.01)
 
 
+def test_imd_near_the_noise_is_not_the_larger_for_it():
+    # a sideband 14 dB above the noise in its line, whose power is 4 % of its own
+    rng = np.random.default_rng(1)
+    line = np.sqrt(6 / 9600) * 1e-3
+    side = 5 * line * np.sin(2 * np.pi * 7060.0 * np.arange(9600) / 48_000)
+    clean = tones(SMPTE, 48_000) + side
+    readings = [
+        measure_twin_tone(clean + 1e-3 * rng.standard_normal(9600), 60.0, 7000.0, 48_000).imd
+        for _ in range(600)
+    ]
+    power = np.mean([imd**2 for imd in readings if imd is not None])
+    assert power == pytest.approx((5 * line / 0.2) ** 2, rel=0.025)
+
+
 def test_hum_beside_the_tones_is_no_product():
     t = np.arange(9600) / 48_000
     hum = sum(0.01 / k * np.sin(2 * np.pi * 50 * k * t + k) for k in range(1, 12))

@@ -225,6 +225,31 @@ def test_noise_is_no_memory_and_its_level_is_told():
     assert ignorant.r2 == pytest.approx(1 - 0.02 / 1.02, abs=0.002)
 
 
+def test_noise_is_no_hysteresis():
+    # what 200 bins of each branch make of noise as strong as the response is 3 %
+    x = realisations()
+    found = []
+    for seed in range(4):
+        y = curve(x)
+        y = y + np.std(y) * np.random.default_rng(seed).standard_normal(x.shape)
+        found.append(static_function(list(zip(x, y, strict=True)), 48_000).hysteresis)
+    assert np.max(found) < 0.02
+
+
+def test_the_levels_of_distortion_are_without_the_noise():
+    x = realisations()
+    rng = np.random.default_rng(9)
+    y = x + 0.02 * x**2
+    clean = best_linear_approximation(x, y[:, None], 48_000).even_db
+    # on the even lines, as much noise as distortion
+    lines = np.fft.rfft(0.02 * x**2, axis=1)[:, 2:8000:2]
+    noise = np.sqrt(2 * np.mean(np.abs(lines) ** 2) / 24_000)
+    noisy = y[:, None] + noise * rng.standard_normal((6, 2, 24_000))
+    even = best_linear_approximation(x, noisy, 48_000).even_db
+    power = np.sum(10 ** (even / 10)) / np.sum(10 ** (clean / 10))
+    assert power == pytest.approx(1.0, abs=0.15)
+
+
 def test_what_200_bins_explain_by_chance_is_not_explained():
     # of a second of noise it is 0.4 %; the delay is chosen by chance as well
     x = realisations()[:2]
