@@ -129,7 +129,7 @@ def thd(sweep: SweepResponse) -> tuple[np.ndarray, np.ndarray]:
     clean = np.maximum(harmonics[1:] ** 2 - noise[1:] ** 2, 0.0)
     power = np.sum(np.where(told, clean, 0.0), axis=0)
     floor = np.sum(np.where(known, noise[1:] ** 2, 0.0), axis=0)
-    fundamental = harmonics[0]
+    fundamental = np.maximum(harmonics[0], np.finfo(float).tiny)
     return (
         np.where(told.any(axis=0), np.sqrt(power) / fundamental, np.nan),
         np.where(known.any(axis=0), np.sqrt(floor) / fundamental, np.nan),

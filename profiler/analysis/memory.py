@@ -54,8 +54,7 @@ TOLD_ABOVE_DB = 6.0  # noise: a band of few lines is so far off once in a hundre
 MATERIAL_RATE_HZ = 50_000  # guitar is read at no more than this
 AHEAD_SECONDS, BEHIND_SECONDS = 0.002, 0.04  # of the FIR filter
 RIDGE = 1e-6  # re the mean power: where nothing is played, nothing is fitted
-FEWEST_GUITAR_SECONDS = 2.0
-SCATTERED = 1500  # points of output against input: enough to see a curve
+FEWEST_GUITAR_SECONDS, SHORTEST_PASSAGE_SECONDS = 2.0, 0.5
 FADE_SECONDS = 0.05  # of a passage of guitar, in which its neighbours' tails end
 
 # A model that leaves less than this of the response is called great: a curve or a filter is one.
@@ -90,6 +89,17 @@ class LinearApproximation:
     even_db: np.ndarray  # (b,) -inf for none
     odd_db: np.ndarray  # (b,)
     noise_db: np.ndarray  # (b,) of the mean over the periods
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Output over input, p points, the output earlier by the function's delay."""
+
+    material: Material
+    level_dbfs: float
+    inputs: np.ndarray  # (p,)
+    outputs: np.ndarray  # (p,)
+    function: StaticFunction
 
 
 class StaticCurve(Record):
@@ -140,25 +150,33 @@ def memory(capture: AlignedCapture) -> Memory:
     ------
     CaptureError
         The capture's stimulus has neither two realisations of an odd multisine nor two seconds of
-        guitar.
+        guitar, or none of it came back.
     """
     warnings: list[str] = []
-    levels = [
-        _of_multisines(capture, level, found, warnings)
-        for level, found in sorted(_multisines(capture).items())
-        if _realisations(found) > 1
-    ]
-    loudest = levels[-1] if levels else None
-    guitar = _guitar(capture)
-    if guitar:
-        levels.append(_of_guitar(capture, guitar))
-        loudest = loudest or levels[-1]
-    if loudest is None:
-        raise CaptureError(
-            f"the signal {capture.plan.name!r} holds neither 2 s of guitar nor two realisations of "
-            "an odd multisine, by which memory is told: capture distortion or standard"
-        )
-    return Memory(levels=tuple(levels), word=loudest.word, warnings=tuple(warnings))
+    levels = [_measured(played, capture.sample_rate) for played in _played(capture, warnings)]
+    return Memory(levels=tuple(levels), word=_telling(levels)[-1].word, warnings=tuple(warnings))
+
+
+def scatter(capture: AlignedCapture, *, points: int = 4000) -> Scatter:
+    """Output against input of what gave a capture its word, and the best curve through it.
+
+    Raises
+    ------
+    CaptureError
+        As `memory`.
+    """
+    played = _telling(_played(capture, []))[-1]
+    function = played.static()
+    stride = max(1, sum(len(x) for x, _ in played.passages) // points)
+    return Scatter(
+        material=played.material,
+        level_dbfs=played.level_dbfs,
+        inputs=np.concatenate([x[::stride] for x, _ in played.passages]),
+        outputs=np.concatenate(
+            [_advanced(y, function.delay_samples)[::stride] for _, y in played.passages]
+        ),
+        function=function,
+    )
 
 
 def word_for(static_r2: float, linear_r2: float) -> Word:
@@ -488,61 +506,92 @@ def _r2(residual, power, noise):
 # -- of captures ------------------------------------------------------------------------
 
 
-def scatter(
-    capture: AlignedCapture, at: MemoryAtLevel, points: int = SCATTERED
-) -> tuple[np.ndarray, np.ndarray]:
-    """Samples of what was played and of what came back, after the delay of the best curve.
+@dataclass(frozen=True)
+class _Played:
+    """Material of one kind and level, and the response to it."""
 
-    Returns
-    -------
-    played, returned : (m,) float arrays
-        About `points` of them, evenly taken from the material that `at` was measured on.
+    material: Material
+    level_dbfs: float
+    passages: list[tuple[np.ndarray, np.ndarray]]
+    sample_rate: int
+    noise_power: float = 0.0  # in the passages' responses
+    periods: np.ndarray | None = None  # (M, P, n) of a multisine's response
+
+    @property
+    def stimulus(self):
+        return np.array([x for x, _ in self.passages])
+
+    @property
+    def is_heard(self):
+        return any(np.ptp(y) > 0.0 for _, y in self.passages)
+
+    def static(self) -> StaticFunction:
+        return static_function(self.passages, self.sample_rate, noise_power=self.noise_power)
+
+
+def _played(capture, warnings) -> list[_Played]:
+    """The multisines from soft to loud, then guitar; what is silent is left out with a warning.
+
+    Raises
+    ------
+    CaptureError
+        There is nothing.
     """
-    if at.material == "guitar":
-        found = _guitar(capture)
-    else:
-        found = _multisines(capture)[round(at.level_dbfs, 3)]
-    step = max(1, sum(placed.stop - placed.start for placed in found) // points)
-    played, returned = [], []
-    for placed in found:
-        played.append(capture.stimulus[placed.slice][::step])
-        advanced = _advanced(capture.response[placed.slice], at.curve.delay_samples)
-        returned.append(advanced[::step])
-    return np.concatenate(played).astype(np.float64), np.concatenate(returned)
+    found = [
+        _of_multisines(capture, level, spans, warnings)
+        for level, spans in sorted(_realisations(capture).items())
+        if len(spans) > 1
+    ]
+    guitar = _guitar(capture)
+    if guitar:
+        found.append(_of_guitar(capture, guitar))
+    if not found:
+        raise CaptureError(
+            f"the signal {capture.plan.name!r} holds neither 2 s of guitar nor two realisations of "
+            "an odd multisine, by which memory is told: capture distortion or standard"
+        )
+    for played in found:
+        if not played.is_heard:
+            warnings.append(f"{played.material} at {played.level_dbfs:g} dBFS: nothing came back")
+    heard = [played for played in found if played.is_heard]
+    if not heard:
+        raise CaptureError(
+            "nothing came back of what memory is told by: see that the device is on and its gate "
+            "open, and capture it again"
+        )
+    return heard
 
 
-def _multisines(capture) -> dict[float, list[Placed]]:
-    """The odd multisines of a capture by level."""
-    found: dict[float, list[Placed]] = {}
+def _telling(levels):
+    """Those of which the last gives a capture its word: multisines, or guitar without any."""
+    return [level for level in levels if level.material == "multisine"] or levels
+
+
+def _realisations(capture) -> dict[float, list[tuple[int, int]]]:
+    """First sample, and one beyond the last, of the odd multisines of a capture, by level."""
+    found: dict[float, list[tuple[int, int]]] = {}
     for placed in capture.plan.placed():
         segment = placed.segment
         if isinstance(segment, Multisine) and segment.odd_only and segment.replicate_of is None:
             level = round(segment.level_dbfs + capture.plan.gain_db, 3)
-            found.setdefault(level, []).append(placed)
+            edges = np.linspace(placed.start, placed.stop, segment.realisations + 1)
+            found.setdefault(level, []).extend(itertools.pairwise(edges.round().astype(int)))
     return found
 
 
-def _realisations(found):
-    return sum(placed.segment.realisations for placed in found)
-
-
-def _of_multisines(capture, level, found, warnings):
+def _of_multisines(capture, level, spans, warnings) -> _Played:
     rate = capture.sample_rate
     period = round(ODD_PERIOD_SECONDS * rate)
     stimuli, responses = [], []
-    for placed in found:
-        edges = np.linspace(placed.start, placed.stop, placed.segment.realisations + 1)
-        for start, stop in zip(
-            edges[:-1].round().astype(int), edges[1:].round().astype(int), strict=True
-        ):
-            count = (stop - start) // period
-            steady = slice(start + TRANSIENT_PERIODS * period, start + count * period)
-            stimuli.append(capture.stimulus[start : start + period])
-            responses.append(capture.response[steady].reshape(-1, period))
+    for start, stop in spans:
+        count = (stop - start) // period
+        steady = slice(start + TRANSIENT_PERIODS * period, start + count * period)
+        stimuli.append(capture.stimulus[start : start + period])
+        responses.append(capture.response[steady].reshape(-1, period))
     fewest = min(map(len, responses))
     if fewest == 0:
         raise CaptureError(
-            f"multisine {found[0].segment.name!r}: a realisation lasts one period, expected two or "
+            f"the multisines at {level:g} dBFS: a realisation lasts one period, expected two or "
             "more, as the first is its transient: lengthen it"
         )
     if len(stimuli) < FEWEST_REALISATIONS:
@@ -552,45 +601,27 @@ def _of_multisines(capture, level, found, warnings):
         )
     x = np.array(stimuli, np.float64)
     y = np.array([response[-fewest:] for response in responses], np.float64)
-    linear = best_linear_approximation(x, y, rate)
-    mean = np.mean(y, axis=1)
     noise = float(np.mean(np.var(y, axis=1, ddof=1))) / fewest if fewest > 1 else 0.0
-    static = static_function(list(zip(x, mean, strict=True)), rate, noise_power=noise)
-    return _recorded(
-        "multisine",
-        level,
-        x,
-        static,
-        linear.r2,
-        DistortionLevels(
-            frequency_hz=tuple(np.round(linear.band_hz, 2).tolist()),
-            even_db=_levels(linear.even_db, linear.noise_db),
-            odd_db=_levels(linear.odd_db, linear.noise_db),
-            noise_db=_levels(linear.noise_db, np.full(len(linear.noise_db), -np.inf)),
-        ),
-    )
-
-
-def _levels(levels_db, noise_db):
-    return tuple(
-        round(float(level), 2) if np.isfinite(level) and level > noise + TOLD_ABOVE_DB else None
-        for level, noise in zip(levels_db, noise_db, strict=True)
-    )
+    passages = list(zip(x, np.mean(y, axis=1), strict=True))
+    return _Played("multisine", level, passages, rate, noise, y)
 
 
 def _guitar(capture) -> list[Placed]:
     """The guitar that is played for training, or whatever guitar there is; not twice the same."""
+    rate = capture.sample_rate
     played = [
         placed
         for placed in capture.plan.placed()
-        if isinstance(placed.segment, Guitar | File) and placed.segment.replicate_of is None
+        if isinstance(placed.segment, Guitar | File)
+        and placed.segment.replicate_of is None
+        and placed.stop - placed.start >= SHORTEST_PASSAGE_SECONDS * rate
     ]
     found = [placed for placed in played if placed.segment.use == "train"] or played
     frames = sum(placed.stop - placed.start for placed in found)
-    return found if frames >= FEWEST_GUITAR_SECONDS * capture.sample_rate else []
+    return found if frames >= FEWEST_GUITAR_SECONDS * rate else []
 
 
-def _of_guitar(capture, found):
+def _of_guitar(capture, found) -> _Played:
     rate = capture.sample_rate
     part = max(1, math.ceil(rate / MATERIAL_RATE_HZ))
     passages = []
@@ -599,16 +630,14 @@ def _of_guitar(capture, found):
         pieces = 1 if len(found) > 1 else 2
         frames = (placed.stop - placed.start) // (2 * pieces * part) * 2 * part
         for piece in range(pieces):
-            where = slice(placed.start + piece * frames, placed.start + (piece + 1) * frames)
-            passages.append(
-                tuple(_material(s[where], rate, part) for s in (capture.stimulus, capture.response))
+            first = placed.start + piece * frames
+            x, y = (
+                _material(signal[first : first + frames], rate, part)
+                for signal in (capture.stimulus, capture.response)
             )
-    static = static_function(passages, rate // part)
-    linear = linear_prediction_r2(passages, rate // part)
+            passages.append((x, y))
     level = max(placed.segment.level_dbfs for placed in found) + capture.plan.gain_db
-    x = np.concatenate([stimulus for stimulus, _ in passages])
-    delay = static.delay_samples * part
-    return _recorded("guitar", round(level, 3), x, static, linear, None, delay)
+    return _Played("guitar", round(level, 3), passages, rate // part)
 
 
 def _material(signal, rate, part):
@@ -624,19 +653,33 @@ def _material(signal, rate, part):
     return scipy.fft.irfft(scipy.fft.rfft(faded)[: frames // 2 + 1], frames) / part
 
 
-def _recorded(material, level, x, static, linear_r2, lines, delay=None):
+def _measured(played, capture_rate) -> MemoryAtLevel:
+    static = played.static()
+    lines = None
+    if played.periods is None:
+        linear_r2 = linear_prediction_r2(played.passages, played.sample_rate)
+    else:
+        linear = best_linear_approximation(played.stimulus, played.periods, played.sample_rate)
+        linear_r2 = linear.r2
+        lines = DistortionLevels(
+            frequency_hz=tuple(np.round(linear.band_hz, 2).tolist()),
+            even_db=_levels(linear.even_db, linear.noise_db),
+            odd_db=_levels(linear.odd_db, linear.noise_db),
+            noise_db=_levels(linear.noise_db, np.full(len(linear.noise_db), -np.inf)),
+        )
+
     def points(values):
         return tuple(np.round(values, 6).tolist())
 
     return MemoryAtLevel(
-        material=material,
-        level_dbfs=level,
-        rms_dbfs=round(rms_dbfs(x), 2),
+        material=played.material,
+        level_dbfs=played.level_dbfs,
+        rms_dbfs=round(rms_dbfs(np.concatenate([x for x, _ in played.passages])), 2),
         static_r2=static.r2,
         linear_r2=linear_r2,
         word=word_for(static.r2, linear_r2),
         curve=StaticCurve(
-            delay_samples=round(static.delay_samples if delay is None else delay, 3),
+            delay_samples=round(static.delay_samples * capture_rate / played.sample_rate, 3),
             input=points(static.inputs),
             output=points(static.outputs),
             rising=points(static.rising),
@@ -644,4 +687,11 @@ def _recorded(material, level, x, static, linear_r2, lines, delay=None):
             hysteresis_percent=100.0 * static.hysteresis,
         ),
         lines=lines,
+    )
+
+
+def _levels(levels_db, noise_db):
+    return tuple(
+        round(float(level), 2) if np.isfinite(level) and level > noise + TOLD_ABOVE_DB else None
+        for level, noise in zip(levels_db, noise_db, strict=True)
     )

@@ -536,6 +536,7 @@ def direction_difference(up: SweepResponse, down: SweepResponse):
     The frequencies of both must be the same.
     """
     mean = 0.5 * np.abs(up.harmonics[0] + down.harmonics[0])
+    mean = np.maximum(mean, np.finfo(float).tiny)
     apart = np.abs(up.harmonics[0] - down.harmonics[0]) / mean
     return apart, np.hypot(up.noise[0], down.noise[0]) / mean
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from profiler.analysis.analysis import Analysis
 from profiler.analysis.dynamics import step_courses
 from profiler.analysis.gain_recovery import gain_recoveries
-from profiler.analysis.memory import scatter as scatter_points
+from profiler.analysis.memory import scatter as scattered
 from profiler.analysis.settling import LEVELS_DB, settling_curve
 from profiler.capture.alignment import AlignedCapture
 from profiler.report.drawing import Drawing
@@ -282,7 +282,7 @@ def _memory(devices):
         at = _told(device.analysis.memory.levels)
         yield Picture(
             "Output against input",
-            scatter(*scatter_points(device.capture, at), at.curve),
+            scatter(scattered(device.capture)),
             "Samples of the output against the input, and the best curve through them.",
             f"{at.material.capitalize()} at {at.level_dbfs:g} dBFS. A device without memory is a "
             f"line without width. The best curve explains {100 * at.static_r2:.1f} %, the best "

@@ -97,6 +97,20 @@ def test_a_product_below_the_noise_is_not_told_and_the_floor_is_what_noise_makes
     assert np.mean([m.imd for m in bent]) == pytest.approx(truth, rel=0.01)
 
 
+def test_imd_near_the_noise_is_not_the_larger_for_it():
+    # a sideband 14 dB above the noise in its line, whose power is 4 % of its own
+    rng = np.random.default_rng(1)
+    line = np.sqrt(6 / 9600) * 1e-3
+    side = 5 * line * np.sin(2 * np.pi * 7060.0 * np.arange(9600) / 48_000)
+    clean = tones(SMPTE, 48_000) + side
+    readings = [
+        measure_twin_tone(clean + 1e-3 * rng.standard_normal(9600), 60.0, 7000.0, 48_000).imd
+        for _ in range(600)
+    ]
+    power = np.mean([imd**2 for imd in readings if imd is not None])
+    assert power == pytest.approx((5 * line / 0.2) ** 2, rel=0.025)
+
+
 def test_hum_beside_the_tones_is_no_product():
     t = np.arange(9600) / 48_000
     hum = sum(0.01 / k * np.sin(2 * np.pi * 50 * k * t + k) for k in range(1, 12))
@@ -155,6 +169,12 @@ def test_imd_against_level_is_the_closed_form_s(rate, seconds):
         second = 100 * truth["f2 - f1"] / (truth["first"] + truth["second"])
         assert step.second_order_percent == pytest.approx(second, rel=1e-3)
     record.model_dump_json()
+
+
+def test_silence_has_no_products_and_is_no_error():
+    plan = SignalDefinition(name="dead", segments=(a_twin_tone(**SMPTE),)).plan(48_000)
+    (twin,) = intermodulation(aligned(plan, lambda x: 0 * x)).twin_tones
+    assert {step.imd_percent for step in twin.steps} == {None}
 
 
 def test_a_plan_without_twin_tones_is_refused():

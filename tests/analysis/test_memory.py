@@ -15,10 +15,13 @@ from profiler.analysis.memory import (
     best_linear_approximation,
     linear_prediction_r2,
     memory,
+    scatter,
     static_function,
     word_for,
 )
 from profiler.capture.alignment import AlignedCapture, Alignment
+from profiler.circuit.preamp import two_stages
+from profiler.circuit.solver import Solver
 from profiler.errors import CaptureError
 from profiler.stimulus.multisine import multisine
 from profiler.stimulus.plan import Guitar, Multisine, SignalDefinition, load_signal
@@ -222,6 +225,38 @@ def test_noise_is_no_memory_and_its_level_is_told():
     assert ignorant.r2 == pytest.approx(1 - 0.02 / 1.02, abs=0.002)
 
 
+def test_noise_is_no_hysteresis():
+    # what 200 bins of each branch make of noise as strong as the response is 3 %
+    x = realisations()
+    found = []
+    for seed in range(4):
+        y = curve(x)
+        y = y + np.std(y) * np.random.default_rng(seed).standard_normal(x.shape)
+        found.append(static_function(list(zip(x, y, strict=True)), 48_000).hysteresis)
+    assert np.max(found) < 0.02
+
+
+def test_the_levels_of_distortion_are_without_the_noise():
+    x = realisations()
+    rng = np.random.default_rng(9)
+    y = x + 0.02 * x**2
+    clean = best_linear_approximation(x, y[:, None], 48_000).even_db
+    # on the even lines, as much noise as distortion
+    lines = np.fft.rfft(0.02 * x**2, axis=1)[:, 2:8000:2]
+    noise = np.sqrt(2 * np.mean(np.abs(lines) ** 2) / 24_000)
+    noisy = y[:, None] + noise * rng.standard_normal((6, 2, 24_000))
+    even = best_linear_approximation(x, noisy, 48_000).even_db
+    power = np.sum(10 ** (even / 10)) / np.sum(10 ** (clean / 10))
+    assert power == pytest.approx(1.0, abs=0.15)
+
+
+def test_what_200_bins_explain_by_chance_is_not_explained():
+    # of a second of noise it is 0.4 %; the delay is chosen by chance as well
+    x = realisations()[:2]
+    noise = np.random.default_rng(8).standard_normal(x.shape)
+    assert static_function(list(zip(x, noise, strict=True)), 48_000).r2 < 0.0025
+
+
 def test_even_and_odd_curvature_come_back_on_their_own_lines():
     x = realisations()
     even = best_linear_approximation(x, (x + 0.1 * x**2)[:, None], 48_000)
@@ -275,6 +310,60 @@ def test_what_does_not_belong_together_is_refused():
         static_function([(x[0], 0 * x[0])] * 4, 48_000)
     with pytest.raises(ValueError, match="got 1 passages, expected at least 2: half"):
         linear_prediction_r2([(x[0], x[0])], 48_000)
+
+
+# -- a circuit --------------------------------------------------------------------------
+
+
+def preamp(x, volts):
+    """Two 12AX7 stages on a signal at 48 kHz, at twice that rate inside."""
+    inner = signal.resample_poly(x, 2, 1, window=("kaiser", 12.0))
+    return signal.resample_poly(
+        Solver(two_stages(), 96_000).run(volts * inner), 1, 2, window=("kaiser", 12.0)
+    )
+
+
+def preamp_shares(volts):
+    x = realisations(count=6)
+    # a period from the middle of three, away from the ends of the resampling
+    y = np.array([preamp(np.tile(r, 3), volts)[36_000:60_000] for r in x])
+    static, linear = both(x, np.roll(y, 12_000, axis=1), 48_000)
+    return static.r2, linear.r2
+
+
+def test_a_soft_preamp_is_the_filter_that_its_impulse_response_says():
+    click = np.zeros(48_000)
+    click[1000] = 1.0
+    H = np.fft.rfft(np.roll(preamp(click, 1e-6), -1000))[::2] / 1e-6
+    power = np.mean(np.abs(np.fft.rfft(realisations(), axis=1)) ** 2, axis=0)
+    across = np.max(np.abs(covariance(power * H))) ** 2
+    filtering = across / (np.fft.irfft(power)[0] * np.fft.irfft(power * np.abs(H) ** 2)[0])
+    static, linear = preamp_shares(1e-3)
+    assert static == pytest.approx(filtering, abs=0.005)
+    assert linear == pytest.approx(1.0, abs=0.001)
+
+
+def test_a_driven_preamp_s_shares_are_those_of_long_noise_by_other_means():
+    # Gaussian noise of the multisine's spectrum and power: coherence for the filter, and for the
+    # curve a polynomial at the best whole delay. Six seconds of it are certain to 0.015
+    rng = np.random.default_rng(0)
+    f = np.fft.rfftfreq(6 * 48_000, 1 / 48_000)
+    pink = np.where((f >= 20) & (f <= 20_000), np.maximum(f, 1.0) ** -0.5, 0.0)
+    noise = np.fft.irfft(pink * (rng.standard_normal(len(f)) + 1j * rng.standard_normal(len(f))))
+    noise *= np.std(realisations()) / np.std(noise)
+    x, y = noise[12_000:], preamp(noise, 0.2)[12_000:]
+    _, power = signal.welch(y, 48_000, nperseg=16_384)
+    _, coherence = signal.coherence(x, y, 48_000, nperseg=16_384)
+    filtering = np.sum((coherence * power)[1:]) / np.sum(power[1:])
+    bending = 0.0
+    for lag in range(-2, 3):
+        later = y[20 + lag : len(y) - 20 + lag]
+        fitted = np.polynomial.Polynomial.fit(x[20:-20], later, 13)(x[20:-20])
+        bending = max(bending, 1 - np.var(later - fitted) / np.var(y))
+    static, linear = preamp_shares(0.2)
+    assert static == pytest.approx(bending, abs=0.015)
+    assert linear == pytest.approx(filtering, abs=0.015)
+    assert word_for(static, linear) == "neither"
 
 
 # -- guitar -----------------------------------------------------------------------------
@@ -391,6 +480,26 @@ def test_one_passage_of_guitar_is_halved():
     plan = SignalDefinition(name="one", segments=(only,)).plan(48_000)
     record = memory(aligned(plan, DEVICES["filter"]))
     assert record.word == "linear"
+
+
+def test_the_scatter_lies_on_the_curve_of_what_is_one():
+    plan = SignalDefinition(name="m", segments=(a_multisine(0.0), a_multisine(-20.0))).plan(48_000)
+    capture = aligned(plan, lambda x, rate: np.roll(curve(x), 9))
+    drawn = scatter(capture, points=1000)
+    assert (drawn.material, drawn.level_dbfs) == ("multisine", 0.0)
+    assert 1000 <= len(drawn.inputs) == len(drawn.outputs) < 1100
+    np.testing.assert_allclose(drawn.outputs, curve(drawn.inputs), atol=0.01)
+    assert drawn.function.delay_samples == pytest.approx(9.0, abs=0.05)
+
+
+def test_what_did_not_come_back_is_a_warning_and_nothing_at_all_is_refused():
+    segments = (a_multisine(0.0), a_multisine(-40.0))
+    plan = SignalDefinition(name="gated", segments=segments).plan(48_000)
+    record = memory(aligned(plan, lambda x, rate: np.where(np.abs(x) > 0.02, x, 0.0)))
+    assert [level.level_dbfs for level in record.levels] == [0.0]
+    assert record.warnings == ("multisine at -40 dBFS: nothing came back",)
+    with pytest.raises(CaptureError, match="nothing came back of what memory is told by"):
+        memory(aligned(plan, lambda x, rate: 0 * x))
 
 
 def test_a_plan_with_neither_is_refused():

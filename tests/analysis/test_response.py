@@ -324,6 +324,14 @@ def test_an_all_pass_is_its_excess_phase_and_not_of_minimum_phase():
     assert not linear_response(capture).phase.is_minimum_phase
 
 
+def test_silence_has_no_response_and_is_no_error():
+    record = linear_response(aligned(several(), lambda x: 0 * x))
+    assert {level for curve in record.sweeps for level in curve.magnitude_db} == {None}
+    assert record.phase is None
+    assert record.direction.difference_rms_db is None
+    record.model_dump_json()
+
+
 def test_a_response_in_noise_has_no_phase_check_but_a_warning():
     record = linear_response(
         aligned(several(), lambda x: 1e-3 * RANDOM.standard_normal(len(x)) + 1e-6 * x)

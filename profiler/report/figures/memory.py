@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from profiler.analysis.memory import ENOUGH, DistortionLevels, Memory, StaticCurve
+from profiler.analysis.memory import ENOUGH, DistortionLevels, Memory, Scatter
 from profiler.report.drawing import (
     DASHES,
     INK,
@@ -23,19 +21,14 @@ SCATTER_INCHES = 3.6  # high: a curve of output against input is read best nearl
 
 
 @drawing
-def scatter(played: np.ndarray, returned: np.ndarray, best: StaticCurve):
-    """Output against input, and the best curve through it.
-
-    Parameters
-    ----------
-    played, returned : (n,) float array
-        After the delay of the best curve.
-    """
+def scatter(found: Scatter):
+    """Output against input, and the best curve through it."""
     figure, (axes,) = rows(1, SCATTER_INCHES)
-    axes.plot(played, returned, ".", color=WEAK, markersize=1.6, label="samples")
-    axes.plot(best.input, best.rising, color=INK, linestyle=DASHES[1], label="rising")
-    axes.plot(best.input, best.falling, color=INK, linestyle=DASHES[2], label="falling")
-    axes.plot(best.input, best.output, color=STRONG, linewidth=2.2, label="best curve")
+    best = found.function
+    axes.plot(found.inputs, found.outputs, ".", color=WEAK, markersize=1.6, label="samples")
+    axes.plot(best.inputs, best.rising, color=INK, linestyle=DASHES[1], label="rising")
+    axes.plot(best.inputs, best.falling, color=INK, linestyle=DASHES[2], label="falling")
+    axes.plot(best.inputs, best.outputs, color=STRONG, linewidth=2.2, label="best curve")
     axes.set_xlabel("input, re full scale")
     axes.set_ylabel("output, re full scale")
     legend(axes)
