@@ -40,7 +40,7 @@ CONFIDENCE_SIGMAS = 1.96  # 95 %
 SUREST = 0.5  # sigma of a constant's logarithm; what is less sure is no constant
 LEAST_SHARE = 1e-3  # of the level, -60 dB: no time that is told depends on less
 MISFIT = 0.02  # of the energy of the change, that a fit may leave
-NOISE_PART = 0.4  # of the points, that what a fit leaves is worth at least if it is noise
+NOISE_RATIO = 4.0  # of the power of noise early and late, at most
 FEWEST_POINTS = 12
 CORRELATION_SECONDS = 0.05  # over which a residual may be correlated: hum has 20 ms
 LATE_PART = 0.25  # of the largest change: below it is the later part of what is no exponential
@@ -108,7 +108,7 @@ def time_constants(seconds: np.ndarray, tracks: np.ndarray, *, level: float = 1.
     for begin, found, late in _candidates(seconds, tracks, level):
         if not _is_a_decay(found, seconds[begin:], level) or found.taus[-1] <= step:
             continue
-        if not _fits_well(found, seconds[begin:], tracks[begin:]):
+        if not _fits_well(found, tracks[begin:]):
             continue
         sigmas = np.sqrt(np.diag(found.covariance))
         constants = tuple(
@@ -346,12 +346,13 @@ def _independent(fit, t):
     return len(t) / max(float(np.mean(stretch)) if stretch else 1.0, 1.0)
 
 
-def _fits_well(fit, seconds, tracks):
-    """Whether next to nothing is left of the change, or what is left is noise."""
-    change = np.sum((tracks - np.mean(tracks, axis=0)) ** 2)
-    if np.sum(fit.residual**2) < MISFIT * change:
+def _fits_well(fit, tracks):
+    """Whether next to nothing is left of the change, or what is left is as large at the end."""
+    power = np.sum(fit.residual**2, axis=1)
+    if np.sum(power) < MISFIT * np.sum((tracks - np.mean(tracks, axis=0)) ** 2):
         return True
-    return _independent(fit, seconds - seconds[0]) > NOISE_PART * len(seconds)
+    third = len(power) // 3
+    return bool(np.mean(power[:third]) < NOISE_RATIO * np.mean(power[-third:]))
 
 
 def _sizes(fit):

@@ -292,6 +292,45 @@ def test_what_converters_ring_before_the_end_of_a_tone_is_not_unsteady():
     assert measured.steady_after_samples < 200
 
 
+def test_hum_wavers_and_is_not_taken_for_unsteadiness():
+    plan = a440()
+    t, _ = times(plan)
+    hum = sum(a * np.sin(2 * np.pi * f * t + f) for a, f in ((1e-3, 50), (5e-4, 150), (3e-4, 100)))
+    measured = settle(plan, sagging(plan, 0.03) + hum)
+    assert measured.steady
+    # E falls to the hum, 45 dB below the tone
+    assert measured.steady_after_samples / 48_000 < 0.03 * np.log(0.5 / 10 ** (-45 / 20))
+    expected = 1e3 * 0.03 * np.log(0.5 / 10 ** (-30 / 20))
+    assert measured.settling_ms["-30"] == pytest.approx(expected, abs=2e3 / 440)
+
+
+def levels_of_a440(rate=48_000):
+    burst = load_signal("a440").segments[0]
+    segments = tuple(
+        burst.model_copy(update={"name": f"{level}", "level_dbfs": level})
+        for level in (-40.0, -6.0)
+    )
+    return SignalDefinition(name="levels", segments=segments).plan(rate)
+
+
+def test_what_noise_hides_of_a_soft_tone_is_no_doubt_where_a_louder_one_was_seen():
+    plan = levels_of_a440()
+    noise = 10 ** (-75 / 20) * np.random.default_rng(0).standard_normal(plan.frames)
+    analysis = settling(captured(plan, render(plan) + noise))
+    assert [burst.settling_ms["-40"] is None for burst in analysis.bursts] == [True, False]
+    assert not analysis.receptive_field.at_least
+    # a loud tone that comes back soft is one
+    backwards = captured(plan, np.roll(render(plan), 3 * 48_000) + noise)
+    assert settling(backwards).receptive_field.at_least
+
+
+def test_a_device_that_says_nothing_is_measured_as_nothing():
+    plan = a440()
+    analysis = settling(captured(plan, np.zeros(plan.frames)))
+    assert analysis.bursts[0].settling.constants == ()
+    assert analysis.memory.kind == "none"
+
+
 def test_the_curve_falls_and_its_parts_add_up():
     t = np.arange(48_000) / 48_000
     template = np.sin(2 * np.pi * 440 * t)
