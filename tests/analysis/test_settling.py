@@ -83,6 +83,15 @@ def test_does_not_depend_on_gain_or_polarity(gain):
     )
 
 
+@pytest.mark.parametrize("delay", [-3, 1, 20])
+def test_a_delay_of_some_samples_hardly_matters(delay):
+    plan = a440()
+    plain = settle(plan, sagging(plan, 0.05))
+    late = settle(plan, np.roll(sagging(plan, 0.05), delay))
+    assert late.settling_ms == pytest.approx(plain.settling_ms, abs=1e3 / 440)
+    assert late.settling.constants[0].tau_ms == pytest.approx(50.0, rel=0.02)
+
+
 @pytest.mark.parametrize("tau", [0.01, 0.03])
 def test_an_exponential_tail_rests_as_the_closed_form_within_a_window(tau):
     plan = a440()

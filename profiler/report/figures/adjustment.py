@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from profiler.analysis.gain_recovery import RECOVERED_DB, GainCurve
 from profiler.analysis.settling import LEVELS_DB, TARGET_DB, SettlingAnalysis, SettlingCurve
@@ -27,6 +25,8 @@ DEEPEST_DB = -120.0  # of a settling curve: below it nothing is left
 SMALLEST_DB = 0.01  # departure of the gain that is drawn
 OVER_DB = 5.0  # above its floor a curve still says something
 BEYOND = 1.3  # what is drawn, in multiples of the latest that says something
+DECADES = (0.01, 0.1, 1.0, 10.0, 100.0)
+MILLISECONDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 LINE_INCHES = 0.2  # of a row of text beside a mark
 EDGE_INCHES = 0.9  # of a plot for its axis and title
 
@@ -80,7 +80,7 @@ def receptive_field(analysis: SettlingAnalysis):
     return figure
 
 
-def _draw_settling(axes: Axes, curves: Sequence[SettlingCurve], title: str) -> None:
+def _draw_settling(axes, curves: Sequence[SettlingCurve], title: str) -> None:
     axes.set_title(title)
     for number, each in enumerate(curves):
         seconds, highest_db = thinned(each.seconds, each.error_db)
@@ -99,7 +99,7 @@ def _draw_settling(axes: Axes, curves: Sequence[SettlingCurve], title: str) -> N
     axes.legend(loc="upper right")  # where a curve that falls leaves room
 
 
-def _draw_recovery(axes: Axes, curves: Sequence[tuple[str, GainCurve]]) -> None:
+def _draw_recovery(axes, curves: Sequence[tuple[str, GainCurve]]) -> None:
     for number, (name, each) in enumerate(curves):
         after = each.seconds >= 0.0
         size = np.maximum(np.abs(each.departure_db[after]), SMALLEST_DB)
@@ -110,13 +110,14 @@ def _draw_recovery(axes: Axes, curves: Sequence[tuple[str, GainCurve]]) -> None:
     axes.set_xlim(0.0, 1e3 * max(BEYOND * latest, 0.05))
     axes.set_yscale("log")
     axes.set_ylim(bottom=SMALLEST_DB)
-    _plain(axes.yaxis)
+    axes.minorticks_off()
+    axes.set_yticks(*_labelled(DECADES, axes.get_ylim()))
     axes.set_ylabel("gain off by, dB")
     axes.set_xlabel("time since the burst ended, ms")
     axes.legend(loc="upper right")
 
 
-def _draw_constants(axes: Axes, fitted: Sequence[tuple[str, TimeConstants]]) -> None:
+def _draw_constants(axes, fitted: Sequence[tuple[str, TimeConstants]]) -> None:
     for row, (_, found) in enumerate(fitted):
         for each in found.constants:
             axes.plot([each.low_ms, each.high_ms], [row, row], color=STRONG, linewidth=3.0)
@@ -129,14 +130,15 @@ def _draw_constants(axes: Axes, fitted: Sequence[tuple[str, TimeConstants]]) -> 
                 linestyle="none",
             )
     axes.set_xscale("log")
-    _plain(axes.xaxis)
+    axes.minorticks_off()
+    axes.set_xticks(*_labelled(MILLISECONDS, axes.get_xlim()))
     axes.set_yticks(range(len(fitted)), [name for name, _ in fitted])
     axes.set_ylim(len(fitted) - 0.5, -0.5)
     axes.set_xlabel("time constant, ms")
     axes.set_title("bars: 95 %; dots: of the later part")
 
 
-def _draw_field(axes: Axes, analysis: SettlingAnalysis) -> None:
+def _draw_field(axes, analysis: SettlingAnalysis) -> None:
     times = [
         *(
             (f"settles, {_tone(burst)}", burst.settling_ms[str(TARGET_DB)])
@@ -193,8 +195,7 @@ def _named(each):
     return f"{each.level_dbfs:g} dBFS, {1e3 * each.tone_seconds:.0f} ms"
 
 
-def _plain(axis):
-    """A logarithmic axis with plain numbers."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+def _labelled(ticks, limits):
+    """Of some ticks of a logarithmic axis those within its limits, with plain numbers."""
+    within = [tick for tick in ticks if limits[0] <= tick <= limits[1]]
+    return within, [f"{tick:g}" for tick in within]
