@@ -57,6 +57,7 @@ HIGHEST_HARMONIC = 60  # where nothing repeats exactly, and harmonics are fitted
 TRACKED = (1, 2, 3)  # harmonics that are followed over time
 TRACK_SECONDS = 0.0045  # shortest window over which they are
 FLOOR_MARGIN_DB = 5.0  # E this near to its median floor may be the floor: noise fluctuates
+WAVER_DB = 2.0  # above the highest E of the steady state, that is no waver of it
 STEADY_BELOW_DB = -60.0  # E just before the steady state is read, or else it is at its floor
 DECAYED_DB = 3.0  # that what still decays must lie below a floor
 FORESEEN_DB = 6.0  # above what is left at the tone's end, where a level is trusted all the same
@@ -127,7 +128,8 @@ class _Measured:
 
     record: BurstSettling
     curve: SettlingCurve
-    rest: Remainder
+    left: Remainder  # of the way to the steady state
+    rest: "_Rest"
     traits: BurstTraits
     warnings: tuple[str, ...]
 
@@ -178,8 +180,8 @@ def adjustment(capture: AlignedCapture) -> Adjustment:
     field = recommended(
         [*_burst_reaches(measured), *_gain_reaches(recoveries)],
         capture.sample_rate,
-        settling=[_error_remainder(each.curve) for each in measured],
-        rest=[each.rest for each in measured],
+        settling=[each.left for each in measured],
+        rest=[each.rest.remainder for each in measured],
         gain=[_gain_remainder(each.curve) for each in recoveries],
     )
     if field is not None and field.at_least:
@@ -306,7 +308,10 @@ def _measured(capture: AlignedCapture, placed: Placed) -> _Measured:
             f"{burst.name}: still changing by {lately_db:.0f} dB a cycle when the tone ended after "
             f"{end:g} s, so not all of its settling times are known: lengthen the burst"
         )
-    lowest_db = floor_db + FLOOR_MARGIN_DB
+    # hum makes E waver: what it reached last it may have reached before
+    highest_db = float(np.max(error_db[left < STEADY_SECONDS / 2]))
+    unsure_db = max(floor_db + FLOOR_MARGIN_DB, highest_db + WAVER_DB)
+    lowest_db = unsure_db
     if not steady:
         lowest_db = max(lowest_db, lately_db + FORESEEN_DB if decaying else math.inf)
     settled, dc_settled = (
@@ -322,7 +327,7 @@ def _measured(capture: AlignedCapture, placed: Placed) -> _Measured:
             f"{burst.name}: no settling time to {', '.join(unknown)} dB: the noise floor is at "
             f"{floor_db:.0f} dB"
         )
-    moving = np.flatnonzero(error_db > floor_db + FLOOR_MARGIN_DB)
+    moving = np.flatnonzero(error_db > unsure_db)
     peak = float(np.max(np.abs(template - np.mean(template))))
     rested = _rest(burst.name, after, peak, rate, warnings)
     at, dc = _tracks(tone, rate, frequency, np.array([0]))
@@ -353,7 +358,8 @@ def _measured(capture: AlignedCapture, placed: Placed) -> _Measured:
             coupling_ms=coupling_ms,
         ),
         curve=SettlingCurve(burst.name, level, seconds, error_db, floor_db, frequency),
-        rest=rested.remainder,
+        left=Remainder(seconds, error_db, unsure_db),
+        rest=rested,
         traits=_traits(level, frequency, fundamental, tail, amplitudes, 1 / (at[1] - at[0])),
         warnings=tuple(warnings),
     )
@@ -437,6 +443,7 @@ def _sliding(values, period):
 @dataclass(frozen=True)
 class _Rest:
     times: dict[str, float | None]
+    hidden: tuple[int, ...]  # levels that lie in the noise
     silent_after: int | None
     remainder: Remainder
     noise: float  # RMS at the end
@@ -448,7 +455,7 @@ def _rest(name, after, peak, rate, warnings):
     baseline = max(round(BASELINE_SECONDS * rate), window)
     unknown = {str(level): None for level in LEVELS_DB}
     if len(after) < 2 * baseline or peak == 0.0:
-        return _Rest(unknown, None, Remainder(np.empty(0), np.empty(0)), 0.0)
+        return _Rest(unknown, (), None, Remainder(np.empty(0), np.empty(0)), 0.0)
     after = after - np.mean(after[-baseline:])
     level = np.sqrt(np.maximum(_sliding(after**2, window), 0.0) / window)
     middle = 0.5 * window + np.arange(len(level))
@@ -461,26 +468,22 @@ def _rest(name, after, peak, rate, warnings):
             return 0.0
         return None if above[-1] >= len(after) - 2 * window else float(middle[above[-1]])
 
-    times: dict[str, float | None] = {}
-    for level_db in LEVELS_DB:
-        limit = peak * db_to_amplitude(level_db)
-        last = last_above(limit)
-        hidden = limit < NOISE_SIGMAS * noise
-        if hidden or last is None:
-            times[str(level_db)] = None
-            why = (
-                f"the noise is at {amplitude_to_db(noise / peak):.0f} dB"
-                if hidden
-                else "not at rest when the silence ended, lengthen it"
-            )
-            warnings.append(f"{name}: no rest time to {level_db} dB: {why}")
-        else:
-            times[str(level_db)] = 1e3 * last / rate
+    limits = {level_db: peak * float(db_to_amplitude(level_db)) for level_db in LEVELS_DB}
+    hidden = tuple(at for at, limit in limits.items() if limit < NOISE_SIGMAS * noise)
+    last = {at: None if at in hidden else last_above(limit) for at, limit in limits.items()}
+    late = [at for at, samples in last.items() if samples is None and at not in hidden]
+    for levels, why in (
+        (hidden, f"the noise is at {amplitude_to_db(noise / peak):.0f} dB"),
+        (late, "not at rest when the silence ended, lengthen it"),
+    ):
+        if levels:
+            warnings.append(f"{name}: no rest time to {', '.join(map(str, levels))} dB: {why}")
     silent = last_above(max(NOISE_SIGMAS * noise, ZERO))
     floor_db = float(amplitude_to_db(NOISE_SIGMAS * noise / peak))
     left_db = amplitude_to_db(np.maximum(level / peak, db_to_amplitude(LOWEST_DB)))
     return _Rest(
-        times,
+        {str(at): None if n is None else 1e3 * n / rate for at, n in last.items()},
+        hidden,
         None if silent is None else round(silent),
         Remainder(middle / rate, left_db, max(floor_db, LOWEST_DB)),
         noise,
@@ -563,29 +566,49 @@ def _tone(burst):
     return f"a tone of {burst.frequency:g} Hz at {burst.level_dbfs:g} dBFS"
 
 
-def _error_remainder(curve):
-    return Remainder(curve.seconds, curve.error_db, curve.floor_db + FLOOR_MARGIN_DB)
-
-
 def _gain_remainder(curve):
     return Remainder(curve.seconds, np.abs(curve.departure_db), NOISE_SIGMAS * curve.sigma_db)
 
 
 def _burst_reaches(measured):
-    """How far back each burst says that the device remembers."""
-    for each in measured:
-        burst, key = each.record, str(TARGET_DB)
-        differs = f"{_tone(burst)} differs from its steady state by more than {TARGET_DB} dB for"
-        above = f"after {_tone(burst)} the response is above {TARGET_DB} dB of its peak for"
-        for because, times, length_ms in (
-            (differs, burst.settling_ms, burst.at_least_ms),
-            (above, burst.rest_ms, None),
-        ):
-            if times[key] is not None:
-                yield Reach(because, times[key] / 1e3)
-            else:
-                known = [time for time in times.values() if time is not None]
-                yield Reach(because, max([*known, length_ms or 0.0]) / 1e3, reached=False)
+    """How far back each burst says that the device remembers.
+
+    What noise hides of a soft tone is no reason for doubt where a louder one was seen to its end.
+    """
+    for kind in ("settling", "rest"):
+        times = [_target_ms(each.record, kind) for each in measured]
+        for each, milliseconds in zip(measured, times, strict=True):
+            burst = each.record
+            because = (
+                f"{_tone(burst)} differs from its steady state by more than {TARGET_DB} dB for"
+                if kind == "settling"
+                else f"after {_tone(burst)} the response is above {TARGET_DB} dB of its peak for"
+            )
+            hidden = burst.steady if kind == "settling" else TARGET_DB in each.rest.hidden
+            louder = (
+                time is not None
+                and other.record.frequency == burst.frequency
+                and other.record.level_dbfs > burst.level_dbfs
+                for other, time in zip(measured, times, strict=True)
+            )
+            if milliseconds is not None:
+                yield Reach(because, milliseconds / 1e3)
+            elif not (hidden and any(louder)):
+                yield Reach(because, _at_least_ms(burst, kind) / 1e3, reached=False)
+
+
+def _target_ms(burst, kind):
+    times = burst.settling_ms if kind == "settling" else burst.rest_ms
+    return times[str(TARGET_DB)]
+
+
+def _at_least_ms(burst, kind):
+    """How long it takes at least, where the time to the target is not known."""
+    times = burst.settling_ms if kind == "settling" else burst.rest_ms
+    known = [time for time in times.values() if time is not None]
+    if kind == "settling" and burst.at_least_ms is not None:
+        known.append(burst.at_least_ms)
+    return max(known, default=0.0)
 
 
 def _gain_reaches(recoveries):
@@ -597,5 +620,5 @@ def _gain_reaches(recoveries):
         )
         if found.recovery_ms is not None:
             yield Reach(because, found.recovery_ms / 1e3)
-        else:
-            yield Reach(because, (found.at_least_ms or 0.0) / 1e3, reached=False)
+        elif found.at_least_ms is not None:
+            yield Reach(because, found.at_least_ms / 1e3, reached=False)

@@ -9,7 +9,8 @@ become a slow mode of its own.
 
 How many exponentials there are, none, one or two, is decided by the Bayesian information criterion,
 for as many independent points as the residual leaves. Two that are not surely further apart than
-1:2 cannot be told from a continuum: then one effective constant is given, that of the later part.
+1:2 cannot be told from a continuum: then one effective constant is given, that of the later part;
+and so it is where something begins as no exponential at all, such as a grid that blocks.
 
 The confidence interval is that of the residual as it is, its correlation over time included
 (hum and low-frequency noise are not independent from point to point).
@@ -33,11 +34,16 @@ GRID = 48  # constants that are tried, evenly in their logarithm
 LONGEST_PART = 1.0  # of the time that is seen: what is slower is a drift
 LEAST_RATIO = 2.0  # between two constants, or they are one
 RATIO_SIGMAS = 3.0  # by which it must be surpassed
+OCTAVES, WITHIN_AN_OCTAVE = 40, 4  # that are tried as a continuum, and its modes
+SURELY_WORSE = 10.0  # log likelihood, twice, of such a continuum: "very strong" evidence
 CONFIDENCE_SIGMAS = 1.96  # 95 %
 SUREST = 0.5  # sigma of a constant's logarithm; what is less sure is no constant
 LEAST_SHARE = 1e-3  # of the level, -60 dB: no time that is told depends on less
+MISFIT = 0.02  # of the energy of the change, that a fit may leave
+NOISE_RATIO = 4.0  # of the power of noise early and late, at most
 FEWEST_POINTS = 12
 CORRELATION_SECONDS = 0.05  # over which a residual may be correlated: hum has 20 ms
+LATE_PART = 0.25  # of the largest change: below it is the later part of what is no exponential
 STARTS, LATER_POINTS = 3, 3  # of a fit: how often, and by how much, it may begin later
 ROUNDING = 1e-8  # of the largest value, at least, for the noise
 STEPS = 20  # of Gauss-Newton
@@ -56,7 +62,7 @@ class TimeConstants(Record):
     """The one or two exponentials of a settling, the shorter first; none where there is none."""
 
     constants: tuple[TimeConstant, ...] = ()
-    late: bool = False  # one effective constant of the later part: more than one, too close to tell
+    late: bool = False  # one effective constant, of the later part
     from_ms: float | None = None  # where the fit begins, from the beginning of the time
 
     @property
@@ -98,30 +104,40 @@ def time_constants(seconds: np.ndarray, tracks: np.ndarray, *, level: float = 1.
         None where there is nothing above the noise, or too few points to tell.
     """
     tracks = _as_columns(tracks)
-    begin, found = _without_what_is_over_at_once(seconds, tracks, level)
-    late = len(found.taus) == 2 and not _are_apart(found)
-    if late:
-        begin += int(np.searchsorted(seconds[begin:], seconds[begin] + found.whole))
-        if not _can_be_fitted(tracks[begin:]):
-            return TimeConstants()
-        found = _fits(seconds[begin:], tracks[begin:])[1]
-    if not _is_a_decay(found, seconds[begin:], level):
-        return TimeConstants()
-    sigmas = np.sqrt(np.diag(found.covariance))
-    step = seconds[1] - seconds[0]
-    constants = tuple(
-        TimeConstant(
-            tau_ms=1e3 * float(tau),
-            low_ms=1e3 * float(tau * math.exp(-CONFIDENCE_SIGMAS * sigma)),
-            high_ms=1e3 * float(tau * math.exp(CONFIDENCE_SIGMAS * sigma)),
-            share=float(share),
+    step = seconds[1] - seconds[0] if len(seconds) > 1 else 0.0
+    for begin, found, late in _candidates(seconds, tracks, level):
+        if not _is_a_decay(found, seconds[begin:], level) or found.taus[-1] <= step:
+            continue
+        if not _fits_well(found, tracks[begin:]):
+            continue
+        sigmas = np.sqrt(np.diag(found.covariance))
+        constants = tuple(
+            TimeConstant(
+                tau_ms=1e3 * float(tau),
+                low_ms=1e3 * float(tau * math.exp(-CONFIDENCE_SIGMAS * sigma)),
+                high_ms=1e3 * float(tau * math.exp(CONFIDENCE_SIGMAS * sigma)),
+                share=float(share),
+            )
+            for tau, sigma, share in zip(found.taus, sigmas, _sizes(found) / level, strict=True)
+            if tau > step
         )
-        for tau, sigma, share in zip(found.taus, sigmas, _sizes(found) / level, strict=True)
-        if tau > step
-    )
-    if not constants:
-        return TimeConstants()
-    return TimeConstants(constants=constants, late=late, from_ms=1e3 * float(seconds[begin]))
+        return TimeConstants(constants=constants, late=late, from_ms=1e3 * float(seconds[begin]))
+    return TimeConstants()
+
+
+def _candidates(seconds, tracks, level):
+    """Where a fit begins, the fit, and whether it is that of a later part; the best first."""
+    begin, found = _without_what_is_over_at_once(seconds, tracks, level)
+    if not len(found.taus):
+        return
+    if len(found.taus) == 1 or _are_apart(found, seconds[begin:], tracks[begin:]):
+        yield begin, found, False
+    else:
+        later = begin + int(np.searchsorted(seconds[begin:], seconds[begin] + found.whole))
+        yield later, _single(seconds[later:], tracks[later:]), True
+    later = _where_little_is_left(tracks)
+    yield later, _single(seconds[later:], tracks[later:]), True
+    yield begin, _single(seconds[begin:], tracks[begin:]), False
 
 
 def final_values(seconds: np.ndarray, tracks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,6 +176,16 @@ def _without_what_is_over_at_once(seconds, tracks, level):
         if not order or found.taus[0] > seconds[1] - seconds[0]:
             break
     return begin, found
+
+
+def _single(seconds, tracks):
+    return _fits(seconds, tracks)[1] if _can_be_fitted(tracks) else NOTHING
+
+
+def _where_little_is_left(tracks):
+    """The first point from which on no track is far from where it ends."""
+    away = np.max(np.abs(tracks - np.mean(tracks[-len(tracks) // 10 :], axis=0)), axis=1)
+    return int(np.flatnonzero(away > LATE_PART * np.max(away))[-1]) + 1
 
 
 def _as_columns(tracks):
@@ -301,13 +327,7 @@ def _order(fits, seconds):
     scale = max(np.max(np.abs(fit.residual)) for fit in fits)
     scale = max(scale, np.max(np.abs(fits[0].final)))
     energies = [np.sum(fit.residual**2, axis=0) + n * (ROUNDING * scale) ** 2 for fit in fits]
-    lags = _lags(seconds - seconds[0])
-    stretch = []
-    for track in fits[-1].residual.T:
-        correlation = _correlation(track, lags, 5)
-        if correlation[0] > 0.0:
-            stretch.append(1 + 2 * np.sum(correlation[1:]) / correlation[0])
-    independent = n / max(float(np.mean(stretch)) if stretch else 1.0, 1.0)
+    independent = _independent(fits[-1], seconds - seconds[0])
     criteria = [
         independent * np.sum(np.log(energy)) + (1 + tracks) * order * math.log(independent)
         for order, energy in enumerate(energies)
@@ -315,17 +335,52 @@ def _order(fits, seconds):
     return int(np.argmin(criteria))
 
 
+def _independent(fit, t):
+    """How many independent points the residual of a fit is worth."""
+    lags = _lags(t)
+    stretch = []
+    for track in fit.residual.T:
+        correlation = _correlation(track, lags, 5)
+        if correlation[0] > 0.0:
+            stretch.append(1 + 2 * np.sum(correlation[1:]) / correlation[0])
+    return len(t) / max(float(np.mean(stretch)) if stretch else 1.0, 1.0)
+
+
+def _fits_well(fit, tracks):
+    """Whether next to nothing is left of the change, or what is left is as large at the end."""
+    power = np.sum(fit.residual**2, axis=1)
+    if np.sum(power) < MISFIT * np.sum((tracks - np.mean(tracks, axis=0)) ** 2):
+        return True
+    third = len(power) // 3
+    return bool(np.mean(power[:third]) < NOISE_RATIO * np.mean(power[-third:]))
+
+
 def _sizes(fit):
     """Of the modes at the first point, over all tracks."""
     return np.sqrt(np.sum(fit.amplitudes**2, axis=1))
 
 
-def _are_apart(fit):
-    """Whether two constants are surely further apart than 1:2."""
+def _are_apart(fit, seconds, tracks):
+    """Whether two constants are surely further apart than 1:2.
+
+    By their interval; and no continuum within 1:2 may explain the tracks nearly as well, whose
+    several modes would look like two that are further apart than any of them.
+    """
     (first, across), (_, second) = fit.covariance
     sigma = math.sqrt(max(first + second - 2 * across, 0.0))
     distance = math.log(fit.taus[1] / fit.taus[0]) - math.log(LEAST_RATIO)
-    return distance > RATIO_SIGMAS * sigma
+    if distance < RATIO_SIGMAS * sigma:
+        return False
+    t = seconds - seconds[0]
+    energy = np.sum(fit.residual**2, axis=0)
+    energy += len(t) * (ROUNDING * np.max(np.abs(tracks))) ** 2
+    weighted = tracks / np.sqrt(energy)
+    continuum = math.inf
+    for shortest in np.geomspace(t[1], t[-1] / LEAST_RATIO, OCTAVES):
+        taus = shortest * np.geomspace(1.0, LEAST_RATIO, WITHIN_AN_OCTAVE)
+        left = np.sum(_projected(t, weighted, taus)[-1] ** 2, axis=0)
+        continuum = min(continuum, float(np.sum(np.log(np.maximum(left, 1e-300)))))
+    return continuum * _independent(fit, t) > SURELY_WORSE
 
 
 def _is_a_decay(fit, seconds, level):

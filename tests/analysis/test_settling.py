@@ -4,6 +4,8 @@ from scipy import signal
 
 from profiler.analysis.settling import LEVELS_DB, error_curve, settling, settling_curve
 from profiler.capture.alignment import AlignedCapture, Alignment
+from profiler.circuit.preamp import two_stages
+from profiler.circuit.solver import Solver
 from profiler.errors import CaptureError
 from profiler.stimulus.plan import SignalDefinition, load_signal
 from profiler.stimulus.synthesis import render
@@ -79,6 +81,15 @@ def test_does_not_depend_on_gain_or_polarity(gain):
     assert settle(plan, gain * response).settling_ms == pytest.approx(
         settle(plan, response).settling_ms, abs=0.05
     )
+
+
+@pytest.mark.parametrize("delay", [-3, 1, 20])
+def test_a_delay_of_some_samples_hardly_matters(delay):
+    plan = a440()
+    plain = settle(plan, sagging(plan, 0.05))
+    late = settle(plan, np.roll(sagging(plan, 0.05), delay))
+    assert late.settling_ms == pytest.approx(plain.settling_ms, abs=1e3 / 440)
+    assert late.settling.constants[0].tau_ms == pytest.approx(50.0, rel=0.02)
 
 
 @pytest.mark.parametrize("tau", [0.01, 0.03])
@@ -290,6 +301,45 @@ def test_what_converters_ring_before_the_end_of_a_tone_is_not_unsteady():
     assert measured.steady_after_samples < 200
 
 
+def test_hum_wavers_and_is_not_taken_for_unsteadiness():
+    plan = a440()
+    t, _ = times(plan)
+    hum = sum(a * np.sin(2 * np.pi * f * t + f) for a, f in ((1e-3, 50), (5e-4, 150), (3e-4, 100)))
+    measured = settle(plan, sagging(plan, 0.03) + hum)
+    assert measured.steady
+    # E falls to the hum, 45 dB below the tone
+    assert measured.steady_after_samples / 48_000 < 0.03 * np.log(0.5 / 10 ** (-45 / 20))
+    expected = 1e3 * 0.03 * np.log(0.5 / 10 ** (-30 / 20))
+    assert measured.settling_ms["-30"] == pytest.approx(expected, abs=2e3 / 440)
+
+
+def levels_of_a440(rate=48_000):
+    burst = load_signal("a440").segments[0]
+    segments = tuple(
+        burst.model_copy(update={"name": f"{level}", "level_dbfs": level})
+        for level in (-40.0, -6.0)
+    )
+    return SignalDefinition(name="levels", segments=segments).plan(rate)
+
+
+def test_what_noise_hides_of_a_soft_tone_is_no_doubt_where_a_louder_one_was_seen():
+    plan = levels_of_a440()
+    noise = 10 ** (-75 / 20) * np.random.default_rng(0).standard_normal(plan.frames)
+    analysis = settling(captured(plan, render(plan) + noise))
+    assert [burst.settling_ms["-40"] is None for burst in analysis.bursts] == [True, False]
+    assert not analysis.receptive_field.at_least
+    # a loud tone that comes back soft is one
+    backwards = captured(plan, np.roll(render(plan), 3 * 48_000) + noise)
+    assert settling(backwards).receptive_field.at_least
+
+
+def test_a_device_that_says_nothing_is_measured_as_nothing():
+    plan = a440()
+    analysis = settling(captured(plan, np.zeros(plan.frames)))
+    assert analysis.bursts[0].settling.constants == ()
+    assert analysis.memory.kind == "none"
+
+
 def test_the_curve_falls_and_its_parts_add_up():
     t = np.arange(48_000) / 48_000
     template = np.sin(2 * np.pi * 440 * t)
@@ -324,3 +374,63 @@ def test_a_burst_too_short_to_show_a_steady_state_is_refused():
     plan = a440(tone_seconds=0.5)
     with pytest.raises(CaptureError, match="lengthen it"):
         settling(captured(plan, render(plan)))
+
+
+# Two 12AX7 stages, at peaks in V: settling to -20, -30, -40 and -60 dB, rest to -60 dB, and the
+# recovery of the gain within 0.1 dB, in ms.
+PREAMP_MS = {
+    0.05: ((5.7, 39.0, 67.0, 121.0), 170.0, 50.0),
+    1.0: ((34.0, 62.0, 90.0, 145.0), 261.0, 140.0),
+    4.0: (None, 288.0, 170.0),
+}
+
+
+@pytest.fixture(scope="module")
+def preamp():
+    """Bursts and pumps through the two stages, computed at 96 kHz, from rest each."""
+    burst = {"kind": "burst", "use": "analyse", "before_seconds": 0.05, "after_seconds": 0.5}
+    pump = {"kind": "pump", "use": "analyse", "before_seconds": 0.25, "after_seconds": 0.4}
+    segments = []
+    for volts in PREAMP_MS:
+        level = 20 * np.log10(volts / 4.0)
+        segments.append(burst | {"name": f"{volts} V", "level_dbfs": level})
+        for seconds in (0.3, 0.02):
+            segments.append(
+                pump
+                | {
+                    "name": f"pump {volts} V {seconds} s",
+                    "level_dbfs": level,
+                    "probe_dbfs": level - 50.0,
+                    "tone_seconds": seconds,
+                }
+            )
+    definition = SignalDefinition.model_validate({"name": "preamp", "segments": segments})
+    plan = definition.plan(96_000)
+    played = 4.0 * render(plan).astype(np.float64)
+    response = [Solver(two_stages(), 96_000).run(played[p.slice]) for p in plan.placed()]
+    return settling(captured(plan, np.concatenate(response) / 300.0))
+
+
+@pytest.mark.parametrize("volts", PREAMP_MS)
+def test_the_two_stage_preamp_settles_rests_and_recovers_as_is_known(preamp, volts):
+    settled, rest, recovery = PREAMP_MS[volts]
+    number = list(PREAMP_MS).index(volts)
+    burst = preamp.bursts[number]
+    if settled is not None:
+        # half a period is the difference between the middle of the last one and its end
+        assert list(burst.settling_ms.values()) == pytest.approx(settled, rel=0.05, abs=1.3)
+    assert burst.rest_ms["-60"] == pytest.approx(rest, rel=0.05)
+    # a window of 9 ms by its middle; the known ones are a little earlier
+    assert preamp.recoveries[2 * number].recovery_ms == pytest.approx(recovery, rel=0.06)
+
+
+def test_the_two_stage_preamp_blocks_and_its_leak_gives_the_growth(preamp):
+    memory = preamp.memory
+    assert memory.kind == "blocking"
+    assert memory.build_up > 0.9
+    # 22 nF into 1 Mohm and the plate's resistance: modes of 23.5 and 25.7 ms
+    assert memory.growth_ms == pytest.approx(24.5, rel=0.25)
+    for pump in preamp.recoveries:
+        assert pump.recovering.longest.tau_ms == pytest.approx(24.5, rel=0.12)
+    longest = max(pump.recovery_ms for pump in preamp.recoveries)
+    assert preamp.receptive_field.samples >= 96 * longest

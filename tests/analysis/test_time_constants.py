@@ -49,6 +49,22 @@ def test_two_constants_closer_than_one_to_two_are_never_told_apart(ratio, sigma)
             assert 0.019 < found.constants[0].tau_ms / 1e3 < 0.021 * ratio
 
 
+@pytest.mark.parametrize("sigma", [0.0, 1e-5, 1e-3])
+def test_several_constants_within_an_octave_are_not_told_as_two_further_apart(sigma):
+    # the modes of the two 12AX7 stages: two exponentials fit best with 15.6 and 34.2 ms
+    t, track = decays((0.3, 0.01722), (-0.5, 0.02347), (0.4, 0.02565))
+    found = time_constants(t, noisy(track, sigma))
+    assert len(found.constants) == 1
+    assert 0.017 < found.constants[0].tau_ms / 1e3 < 0.035
+
+
+@pytest.mark.parametrize("ratio", [3.0, 4.0, 6.0])
+def test_two_constants_further_apart_are_told_in_little_noise(ratio):
+    t, track = decays((0.2, 0.02), (0.15, 0.02 * ratio))
+    found = time_constants(t, noisy(track, 2e-4))
+    assert taus(found) == [pytest.approx(0.02, rel=0.05), pytest.approx(0.02 * ratio, rel=0.05)]
+
+
 def test_of_constants_too_close_the_later_part_is_told():
     t, track = decays((0.2, 0.02), (0.15, 0.038))
     found = time_constants(t, noisy(track, 1e-5))
@@ -58,7 +74,7 @@ def test_of_constants_too_close_the_later_part_is_told():
     assert found.constants[0].tau_ms > 28.0
 
 
-def bursts(kind, count, tau=0.05, rate=48_000):
+def bursts(kind, count, tau, rate=48_000):
     """Tracks of noisy bursts of 0.4 s at A440 whose level sags by a fifth."""
     rng = np.random.default_rng(3)
     n = round(0.4 * rate)
@@ -80,12 +96,14 @@ def bursts(kind, count, tau=0.05, rate=48_000):
         yield at, np.concatenate([amplitudes.real, amplitudes.imag], axis=1)
 
 
-@pytest.mark.parametrize("kind", ["white", "pink", "hum"])
-def test_intervals_hold_the_truth_95_times_of_100(kind):
+@pytest.mark.parametrize(
+    ("kind", "tau"), [("white", 0.05), ("pink", 0.05), ("hum", 0.05), ("hum", 0.005)]
+)
+def test_intervals_hold_the_truth_95_times_of_100(kind, tau):
     held = []
-    for at, tracks in bursts(kind, 200):
+    for at, tracks in bursts(kind, 200, tau):
         (constant,) = time_constants(at, tracks).constants
-        held.append(constant.low_ms < 50.0 < constant.high_ms)
+        held.append(constant.low_ms < 1e3 * tau < constant.high_ms)
     # 200 draws of a chance of 0.95 have a sigma of 1.5 %: three of them, and no more than all
     assert 0.905 <= np.mean(held) <= 0.995
 
@@ -143,6 +161,16 @@ def test_tracks_that_share_a_constant_are_fitted_together():
 def test_what_is_over_within_a_step_is_not_told_and_does_not_spoil_the_rest():
     t, track = decays((3.0, 0.0005), (0.1, 0.05))  # the first is gone within a step
     assert taus(time_constants(t, noisy(track, 1e-4))) == [pytest.approx(0.05, rel=0.02)]
+
+
+@pytest.mark.parametrize("sigma", [1e-5, 1e-3])
+def test_what_begins_as_no_exponential_is_told_by_its_later_part(sigma):
+    t = STEP * (1 + np.arange(440))
+    track = np.where(t < 0.1, 1.0 + 2.0 * (t - 0.05), 1.1 * np.exp(-(t - 0.1) / 0.03))
+    found = time_constants(t, noisy(track, sigma))
+    assert taus(found) == [pytest.approx(0.03, rel=0.05)]
+    assert found.late
+    assert found.from_ms > 100.0
 
 
 def test_a_mode_below_minus_60_db_is_not_told():

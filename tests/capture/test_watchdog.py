@@ -19,11 +19,10 @@ from profiler.units import db_to_amplitude
 RATE = 48_000
 BLOCK = 1024
 
-SIGNALS = ("standard", "quick", "check", "a440", "levels", "sweep", "latency")
-# The amps take seconds to compute: of the two long signals, which hold what `check` holds, only
-# the wire is heard here.
+SIGNALS = ("settling", "standard", "quick", "check", "a440", "levels", "sweep", "latency")
+# The amps take seconds to compute: of the long signals only the wire is heard here.
 CLEAN = [("wire", signal) for signal in SIGNALS]
-CLEAN += [(rig, signal) for rig in ("drive", "tweed") for signal in SIGNALS[2:]]
+CLEAN += [(rig, signal) for rig in ("drive", "tweed") for signal in SIGNALS[3:]]
 
 
 @functools.cache
