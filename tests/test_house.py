@@ -40,7 +40,7 @@ HOMES = {
     "click": "cli/",
     "rich": "cli/",
     "numba": "circuit/",
-    "matplotlib": "report/figures.py",
+    "matplotlib": "report/drawing.py",
     "platformdirs": "definitions.py",
 }
 

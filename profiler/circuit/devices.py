@@ -120,68 +120,88 @@ def _scales(kind, values):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def evaluate(devices, volts, currents, slopes):
+def evaluate(kinds, control, current, parameters, volts, currents, slopes):
     """Every device's currents and their slopes at its controls.
 
     Parameters
     ----------
+    kinds, control, current, parameters
+        The first four arrays of `Devices`: handed over one by one, because a compiled function
+        pays for every tuple that it opens.
     volts : (controls,) float array
     currents : (currents,) float array
         Written to, A.
     slopes : (currents, MOST_CONTROLS) float array
         Written to: by how much a current grows with each control of its device, A/V.
     """
-    for d in range(len(devices.kind)):
-        kind = devices.kind[d]
-        v = volts[devices.control[d] :]
-        p = devices.parameters[d]
-        i = currents[devices.current[d] :]
-        g = slopes[devices.current[d] :]
+    p = parameters
+    for d in range(len(kinds)):
+        kind, c, a = kinds[d], control[d], current[d]
         if kind == TRIODE:
-            _triode(p, v, i, g)
+            drawn, by_grid, by_plate = _triode(p, d, volts[c], volts[c + 1])
+            currents[a], slopes[a, 0], slopes[a, 1] = drawn, by_grid, by_plate
+            drawn, by_grid = _grid(p[d, 5], volts[c])
+            currents[a + 1], slopes[a + 1, 0], slopes[a + 1, 1] = drawn, by_grid, 0.0
         elif kind == PENTODE:
-            _pentode(p, v, i, g)
+            drive, by_grid, by_screen = _pentode(p, d, volts[c], volts[c + 1])
+            kg1, kg2, kvb, plate = p[d, 2], p[d, 3], p[d, 5], max(volts[c + 2], 0.0)
+            bend = 2.0 / kg1 * np.arctan(plate / kvb)
+            straight = 2.0 / kg1 * kvb / (kvb * kvb + plate * plate) if plate > 0.0 else 0.0
+            currents[a], slopes[a, 0] = bend * drive, bend * by_grid
+            slopes[a, 1], slopes[a, 2] = bend * by_screen, straight * drive
+            currents[a + 1], slopes[a + 1, 0] = drive / kg2, by_grid / kg2
+            slopes[a + 1, 1], slopes[a + 1, 2] = by_screen / kg2, 0.0
+            drawn, by_grid = _grid(p[d, 6], volts[c])
+            currents[a + 2], slopes[a + 2, 0] = drawn, by_grid
+            slopes[a + 2, 1], slopes[a + 2, 2] = 0.0, 0.0
         elif kind == JUNCTION:
-            i[0], g[0, 0] = _junction(p[0], p[1], v[0])
+            currents[a], slopes[a, 0] = _junction(p[d, 0], p[d, 1], volts[c])
         elif kind == VACUUM:
-            root = np.sqrt(max(v[0], 0.0))
-            i[0] = p[0] * root * max(v[0], 0.0)
-            g[0, 0] = 1.5 * p[0] * root
+            root = np.sqrt(max(volts[c], 0.0))
+            currents[a] = p[d, 0] * root * root * root
+            slopes[a, 0] = 1.5 * p[d, 0] * root
         elif kind == TRANSISTOR:
-            _transistor(p, v, i, g)
-        else:
-            ratio = v[0] / p[1]
+            sign, forward_beta, reverse_beta = p[d, 4], p[d, 1], p[d, 2]
+            forward, up = _junction(p[d, 0], p[d, 3], sign * volts[c])
+            backward, down = _junction(p[d, 0], p[d, 3], sign * volts[c + 1])
+            whole = 1.0 + 1.0 / reverse_beta
+            currents[a] = sign * (forward - backward * whole)
+            slopes[a, 0], slopes[a, 1] = up, -down * whole
+            currents[a + 1] = sign * (forward / forward_beta + backward / reverse_beta)
+            slopes[a + 1, 0], slopes[a + 1, 1] = up / forward_beta, down / reverse_beta
+        else:  # IRON
+            ratio, henries = volts[c] / p[d, 1], p[d, 0]
             power = 1.0
-            for _ in range(int(p[2])):
+            for _ in range(int(p[d, 2])):
                 power *= ratio
-            i[0] = v[0] / p[0] * (1.0 + power)
-            g[0, 0] = (1.0 + (p[2] + 1.0) * power) / p[0]
+            currents[a] = volts[c] / henries * (1.0 + power)
+            slopes[a, 0] = (1.0 + (p[d, 2] + 1.0) * power) / henries
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def limit(devices, earlier, volts):
+def limit(kinds, control, parameters, earlier, volts):
     """Hold back a Newton step, in place, where an exponential or a power would overshoot.
 
     Into the conducting part of a junction a step is cut to its logarithm (as SPICE does: Nagel,
     "SPICE2", Berkeley, 1975). A plate falls to a quarter at most, because below its cathode it
     says nothing about the way back; iron's flux moves by a fifth of its saturation.
     """
-    for d in range(len(devices.kind)):
-        kind = devices.kind[d]
-        c = devices.control[d]
+    for d in range(len(kinds)):
+        kind, c = kinds[d], control[d]
         if kind == JUNCTION:
-            p = devices.parameters[d]
-            volts[c] = _limited(p[0], p[1], earlier[c], volts[c])
+            saturation, emission = parameters[d, 0], parameters[d, 1]
+            volts[c] = _limited(saturation, emission, earlier[c], volts[c])
         elif kind == TRANSISTOR:
-            p = devices.parameters[d]
+            saturation, emission, sign = parameters[d, 0], parameters[d, 3], parameters[d, 4]
             for k in range(c, c + 2):
-                volts[k] = p[4] * _limited(p[0], p[3], p[4] * earlier[k], p[4] * volts[k])
+                held = _limited(saturation, emission, sign * earlier[k], sign * volts[k])
+                volts[k] = sign * held
         elif kind in (TRIODE, PENTODE):
-            k = c + CONTROLS[kind] - 1
+            k = c + 1 if kind == TRIODE else c + 2
             if earlier[k] > NEAR_CATHODE_VOLTS:
                 volts[k] = max(volts[k], 0.25 * earlier[k])
         elif kind == IRON:
-            most = 0.2 * devices.parameters[d, 1]
+            most = 0.2 * parameters[d, 1]
             volts[c] = earlier[c] + min(max(volts[c] - earlier[c], -most), most)
 
 
@@ -206,19 +226,6 @@ def _junction(saturation, emission, volts):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _transistor(p, v, i, g):
-    sign = p[4]
-    forward, forward_slope = _junction(p[0], p[3], sign * v[0])
-    backward, backward_slope = _junction(p[0], p[3], sign * v[1])
-    i[0] = sign * (forward - backward * (1.0 + 1.0 / p[2]))
-    g[0, 0] = forward_slope
-    g[0, 1] = -backward_slope * (1.0 + 1.0 / p[2])
-    i[1] = sign * (forward / p[1] + backward / p[2])
-    g[1, 0] = forward_slope / p[1]
-    g[1, 1] = backward_slope / p[2]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _soft_plus(x):
     """ln(1 + exp(x)) and its slope."""
     if x > 0.0:
@@ -229,57 +236,39 @@ def _soft_plus(x):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _triode(p, v, i, g):
-    mu, ex, kg1, kp, kvb = p[0], p[1], p[2], p[3], p[4]
-    grid, plate = v[0], v[1]
-    i[1], g[1, 0] = grid_current(grid) if p[5] > 0.0 else (0.0, 0.0)
-    g[1, 1] = 0.0
-    i[0] = 0.0
-    g[0, 0] = 0.0
-    g[0, 1] = 0.0
-    if plate <= 0.0:
-        return
-    root = 1.0 / np.sqrt(kvb + plate * plate)
-    x = kp * (1.0 / mu + grid * root)
-    if x < CUT_OFF:
-        return
-    soft, slope = _soft_plus(x)
-    e1 = plate / kp * soft
-    i[0] = 2.0 / kg1 * e1**ex
-    by_e1 = ex * i[0] / e1
-    lean = plate * root * slope
-    g[0, 0] = by_e1 * lean
-    g[0, 1] = by_e1 * (soft / kp - lean * grid * plate * root * root)
+def _grid(conducts, volts):
+    return grid_current(volts) if conducts > 0.0 else (0.0, 0.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pentode(p, v, i, g):
-    mu, ex, kg1, kg2, kp, kvb = p[0], p[1], p[2], p[3], p[4], p[5]
-    grid, plate = v[0], v[2]
-    screen = max(v[1], SCREEN_LEAST_VOLTS)
-    i[2], g[2, 0] = grid_current(grid) if p[6] > 0.0 else (0.0, 0.0)
-    g[2, 1] = 0.0
-    g[2, 2] = 0.0
-    for k in range(2):
-        i[k] = 0.0
-        for c in range(3):
-            g[k, c] = 0.0
-    x = kp * (1.0 / mu + grid / screen)
-    if x < CUT_OFF:
-        return
-    soft, slope = _soft_plus(x)
-    e1 = screen / kp * soft
-    drive = e1**ex
-    by_e1 = ex * drive / e1
-    by_grid = by_e1 * slope
-    by_screen = by_e1 * (soft / kp - slope * grid / screen) if v[1] > SCREEN_LEAST_VOLTS else 0.0
-    i[1] = drive / kg2
-    g[1, 0] = by_grid / kg2
-    g[1, 1] = by_screen / kg2
+def _triode(p, d, grid, plate):
+    """Plate current, and its slopes at the grid and the plate."""
+    mu, ex, kg1, kp, kvb = p[d, 0], p[d, 1], p[d, 2], p[d, 3], p[d, 4]
     if plate <= 0.0:
-        return
-    bend = 2.0 / kg1 * np.arctan(plate / kvb)
-    i[0] = bend * drive
-    g[0, 0] = bend * by_grid
-    g[0, 1] = bend * by_screen
-    g[0, 2] = 2.0 / kg1 * drive * kvb / (kvb * kvb + plate * plate)
+        return 0.0, 0.0, 0.0
+    root = 1.0 / np.sqrt(kvb + plate * plate)
+    x = kp * (1.0 / mu + grid * root)
+    if x < CUT_OFF:
+        return 0.0, 0.0, 0.0
+    soft, slope = _soft_plus(x)
+    e1 = plate / kp * soft
+    current = 2.0 / kg1 * np.exp(ex * np.log(e1))
+    by_e1 = ex * current / e1
+    lean = plate * root * slope
+    return current, by_e1 * lean, by_e1 * (soft / kp - lean * grid * plate * root * root)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pentode(p, d, grid, screen):
+    """E1 ** EX, and its slopes at the grid and the screen."""
+    mu, ex, kp = p[d, 0], p[d, 1], p[d, 4]
+    held = max(screen, SCREEN_LEAST_VOLTS)
+    x = kp * (1.0 / mu + grid / held)
+    if x < CUT_OFF:
+        return 0.0, 0.0, 0.0
+    soft, slope = _soft_plus(x)
+    e1 = held / kp * soft
+    drive = np.exp(ex * np.log(e1))
+    by_e1 = ex * drive / e1
+    by_screen = by_e1 * (soft / kp - slope * grid / held) if screen >= held else 0.0
+    return drive, by_e1 * slope, by_screen

@@ -17,8 +17,9 @@ The trapezoidal rule, because it neither damps nor delays. A capacitor that cond
 short (`Nodal.stiff`) is a hundred times faster than a step then, and the trapezoidal rule would
 ring on it: it gets the second backward difference formula, which is of second order, too.
 
-w are the remembered terms of these rules, turned into the eigenvectors of A where these stand
-apart well enough: A is diagonal then, but for a 2 x 2 block a pair of conjugates.
+w are the remembered terms of these rules, turned into the eigenvectors of A: A is diagonal then,
+but for a 2 x 2 block a pair of conjugates. What is forgotten within steps has no eigenvectors
+that could be told apart (a shorted capacitor's memory is nilpotent): it stays a block.
 """
 
 from typing import NamedTuple
@@ -30,8 +31,8 @@ from profiler.circuit.nodal import Nodal
 from profiler.circuit.operating_point import OperatingPoint
 from profiler.errors import ProfilerError
 
-# Eigenvectors are used where turning into them and back keeps ten digits.
-WORST_CONDITION = 1e6
+WORST_CONDITION = 1e6  # of the eigenvectors: turning into them and back keeps ten digits
+FORGOTTEN = 0.2  # an eigenvalue below it is gone within steps
 
 LANES = 4  # rows and states are padded to a multiple of what a processor does at once
 
@@ -48,10 +49,8 @@ class Steps(NamedTuple):
     rows_of_state: np.ndarray  # (states, rows) D and F, transposed
     rows_of_input: np.ndarray  # (rows,) E and g
     rows_of_currents: np.ndarray  # (currents, rows) -K and H, transposed
-    decay: np.ndarray  # (2, states) diagonal of A, and what is beside it; or (0, 0)
-    states_of_state: (
-        np.ndarray
-    )  # (states, states) A transposed, where it is not diagonal; or (0, 0)
+    block: np.ndarray  # (k, k) of A for the first k states, transposed
+    decay: np.ndarray  # (2, states) diagonal of the rest of A, and what is beside it
     states_of_input: np.ndarray  # (states,) B
     states_of_currents: np.ndarray  # (currents, states) C transposed
 
@@ -77,15 +76,11 @@ def eliminate(nodal: Nodal, rest: OperatingPoint, rate: float) -> Steps:
     states, rows_of_state, transition = _states(nodal, rate, rows, reactance.T @ solved)
 
     reactances = len(nodal.sizes)
-    vectors, decay = _eigen(transition[:, :states])
-    if decay is None:
-        vectors = np.eye(states)
-    back = np.linalg.inv(vectors) if states else vectors
-    driven = back @ transition[:, states:]
-    turned = np.zeros((0, 0)) if decay is not None else transition[:, :states].T
+    vectors, block, decay = _turned(transition[:, :states])
+    driven = np.linalg.solve(vectors, transition[:, states:])
     known = looked_at @ rest.unknowns
     known[: len(nodal.control)] = rest.controls
-    wide, long = _padded(len(known)), _padded(states)
+    wide, long = _padded(len(known)), _padded(states + 1)  # a pair may reach one beyond
     return Steps(
         sizes=np.array([len(nodal.control), len(known), len(rest.currents)], dtype=np.int64),
         rest=_pad(known, wide),
@@ -93,8 +88,8 @@ def eliminate(nodal: Nodal, rest: OperatingPoint, rate: float) -> Steps:
         rows_of_state=_pad((rows_of_state @ vectors).T, long, wide),
         rows_of_input=_pad(rows[:, reactances], wide),
         rows_of_currents=_pad(rows[:, reactances + 1 :].T, len(rest.currents), wide),
-        decay=np.zeros((0, 0)) if decay is None else _pad(decay, 2, long),
-        states_of_state=_pad(turned, long, long) if decay is None else turned,
+        block=np.ascontiguousarray(block.T),
+        decay=_pad(decay, 2, long),
         states_of_input=_pad(driven[:, 0], long),
         states_of_currents=_pad(driven[:, 1:].T, len(rest.currents), long),
     )
@@ -161,34 +156,50 @@ def _states(nodal, rate, rows, across):
     return states, rows_of_state, transition
 
 
-def _eigen(matrix):
-    """Eigenvectors as the columns of a real matrix, and what A is between them.
+def _turned(matrix):
+    """A matrix as a small block and eigenvalues, and the vectors between which it is so.
 
     Returns
     -------
     vectors : (n, n) float array
-    decay : (2, n) float array or None
-        A pair of conjugate eigenvalues a +- ib stands in columns 2k, 2k + 1 as the block
-        (a b; -b a): the first row holds the diagonal, the second what is beside it. None where
-        the eigenvectors are too close together to be told apart.
+        matrix = vectors (block and eigenvalues) vectors^-1.
+    block : (k, k) float array
+        What stays as it is, between the first k vectors; k is 0 where it can be.
+    decay : (2, n) float array
+        A pair of conjugate eigenvalues a +- ib stands in columns k + 2m, k + 2m + 1 as the
+        block (a b; -b a): the first row holds the diagonal, the second what is beside it. Zero
+        in the first k columns.
     """
-    if not len(matrix):
-        return matrix, np.zeros((2, 0))
+    size = len(matrix)
+    for radius in (0.0, FORGOTTEN) if size else ():
+        triangular, basis, k = linalg.schur(
+            matrix, sort=lambda re, im, radius=radius: np.hypot(re, im) < radius
+        )
+        first, rest = triangular[:k, :k], triangular[k:, k:]
+        apart = np.eye(size)
+        if 0 < k < size:
+            apart[:k, k:] = linalg.solve_sylvester(first, -rest, -triangular[:k, k:])
+        vectors, decay = _eigen(rest)
+        vectors = basis @ np.hstack((apart[:, :k], apart[:, k:] @ vectors))
+        if vectors.shape == matrix.shape and np.linalg.cond(vectors) < WORST_CONDITION:
+            return vectors, first, np.hstack((np.zeros((2, k)), decay))
+    return np.eye(size), matrix, np.zeros((2, size))
+
+
+def _eigen(matrix):
+    """Eigenvectors as the columns of a real matrix, and the eigenvalues as in `_turned`."""
     values, complex_vectors = linalg.eig(matrix)
-    pairs = np.flatnonzero(values.imag > 0.0)
-    real = np.flatnonzero(values.imag == 0.0)
     columns, diagonal, beside = [], [], []
-    for k in pairs:
+    for k in np.flatnonzero(values.imag > 0.0):
         columns += [complex_vectors[:, k].real, complex_vectors[:, k].imag]
         diagonal += [values[k].real] * 2
         beside += [values[k].imag, -values[k].imag]
-    columns += [complex_vectors[:, k].real for k in real]
-    diagonal += [values[k].real for k in real]
-    beside += [0.0] * len(real)
-    vectors = np.array(columns).T
-    if vectors.shape != matrix.shape or np.linalg.cond(vectors) > WORST_CONDITION:
-        return None, None
-    return vectors, np.array([diagonal, beside])
+    for k in np.flatnonzero(values.imag == 0.0):
+        columns.append(complex_vectors[:, k].real)
+        diagonal.append(values[k].real)
+        beside.append(0.0)
+    vectors = np.array(columns).reshape(-1, len(matrix)).T
+    return vectors, np.array([diagonal, beside]).reshape(2, -1)
 
 
 def _padded(length):

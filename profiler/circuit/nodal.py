@@ -178,22 +178,21 @@ def _branches(component):
 
 
 def _shorting(netlist):
-    """Whether conducting junctions and ideal sources alone lead from one node to another."""
-    group = {node: node for node in (*netlist.nodes, GROUND)}
+    """Whether conducting junctions, with ideal sources, lead from one node to another."""
+    sources = [parts.terminals(c) for c in netlist.of(parts.Supply, parts.Input)]
+    sources += [(c.out, GROUND) for c in netlist.of(parts.OpAmp)]
+    junctions = [parts.terminals(c) for c in netlist.of(parts.Diode, parts.Bjt)]
+    nodes = (*netlist.nodes, GROUND)
+    conducting, cut_off = _joined(nodes, sources + junctions), _joined(nodes, sources)
+    return lambda a, b: conducting[a] == conducting[b] and cut_off[a] != cut_off[b]
 
-    def root(node):
-        while group[node] != node:
-            node = group[node]
-        return node
 
-    for component in netlist.components:
-        match component:
-            case parts.Diode() | parts.Bjt() | parts.Supply() | parts.Input():
-                nodes = parts.terminals(component)
-            case parts.OpAmp(out=out):
-                nodes = (out, GROUND)
-            case _:
-                continue
-        for node in nodes:
-            group[root(node)] = root(nodes[0])
-    return lambda a, b: root(a) == root(b)
+def _joined(nodes, groups):
+    """For each node, one that stands for all that the groups join to it."""
+    stands_for = {node: node for node in nodes}
+    for group in groups:
+        joined = {stands_for[node] for node in group}
+        stands_for = {
+            node: min(joined) if root in joined else root for node, root in stands_for.items()
+        }
+    return stands_for

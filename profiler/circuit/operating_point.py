@@ -108,16 +108,17 @@ def slopes_matrix(devices: Devices, slopes: np.ndarray) -> np.ndarray:
 def _laws(devices, controls):
     currents = np.zeros(sum(CURRENTS[kind] for kind in devices.kind))
     slopes = np.zeros((len(currents), MOST_CONTROLS))
-    evaluate(devices, controls, currents, slopes)
+    evaluate(*devices[:4], controls, currents, slopes)
     return currents, slopes_matrix(devices, slopes)
 
 
 def _newton(nodal, G, share, x):
     """x with the supplies at a share of their voltage, or None where Newton's method fails."""
+    devices = nodal.devices
     source = share * nodal.source
     controls = nodal.control @ x + nodal.control_offset
     for _ in range(ITERATIONS):
-        currents, slopes = _laws(nodal.devices, controls)
+        currents, slopes = _laws(devices, controls)
         jacobian = G + nodal.injection @ slopes @ nodal.control
         # linear in x at these controls, which need not be those of x
         known = nodal.control_offset - controls
@@ -132,7 +133,7 @@ def _newton(nodal, G, share, x):
         x = following
         solved = nodal.control @ x + nodal.control_offset
         held = solved.copy()
-        limit(nodal.devices, controls, held)
+        limit(devices.kind, devices.control, devices.parameters, controls, held)
         settled = np.array_equal(held, solved)
         controls = held
         if settled and change <= FINAL_CHANGE * max(1.0, np.max(np.abs(x))):

@@ -57,7 +57,7 @@ class Work(NamedTuple):
     matrix: np.ndarray  # (currents, currents)
     right: np.ndarray  # (currents,)
     active: np.ndarray  # (currents,) int
-    device: np.ndarray  # (currents,) int: first control of the current's device
+    first: np.ndarray  # (currents,) int: the first control of its device
     width: np.ndarray  # (currents,) int: how many controls its device has
     iterations: int  # at most, before a step is gone in parts
 
@@ -99,10 +99,14 @@ def room(steps: Steps, devices: Devices, iterations: int = ITERATIONS) -> Work:
         matrix=np.zeros((currents, currents)),
         right=np.zeros(currents),
         active=np.zeros(currents, dtype=np.int64),
-        device=np.array(firsts, dtype=np.int64),
+        first=np.array(firsts, dtype=np.int64),
         width=np.array([CONTROLS[kind] for kind in kinds], dtype=np.int64),
         iterations=iterations,
     )
+
+
+# The functions below are handed arrays, not tuples of them: a compiled function counts a reference
+# for every field that it takes out of a tuple, and that would cost more than the arithmetic.
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -114,171 +118,170 @@ def advance(steps, devices, state, work, volts, out):
     out : (rows - controls, n) float array
         Written to: the output, and each probe.
     """
-    controls, rows, _ = steps.sizes
+    kinds, control, current, parameters, scale, idle = devices
+    across, rest_currents = steps.rows_of_currents, steps.rest_currents
+    memory, earlier, before = state.memory, state.controls, state.open
+    rows, guess, solved, start, goal = work.rows, work.guess, work.solved, work.start, work.goal
+    laws, slopes, currents = work.laws, work.slopes, work.currents
+    matrix, right, active, first = work.matrix, work.right, work.active, work.first
+    width, effort, iterations = work.width, state.effort, work.iterations
+    count = len(guess)
     for n in range(len(volts)):
-        _open(steps, state.memory, volts[n], work.rows)
-        for c in range(controls):
-            work.guess[c] = (
-                3.0 * (state.controls[0, c] - state.controls[1, c]) + state.controls[2, c]
-            )
-        limit(devices, state.controls[0], work.guess)
-        flowing = _solve(steps, devices, state, work)
-        for r in range(controls, rows):
-            total = work.rows[r]
+        _open(steps.rest, steps.rows_of_input, steps.rows_of_state, memory, volts[n], rows)
+        for c in range(count):
+            start[c] = earlier[0, c]
+            guess[c] = 3.0 * (earlier[0, c] - earlier[1, c]) + earlier[2, c]
+        limit(kinds, control, parameters, start, guess)
+
+        reached, share = 0.0, 1.0  # of the way from the open volts before to these
+        flowing = 0
+        while True:
+            for c in range(count):
+                goal[c] = rows[c] if share == 1.0 else before[c] + share * (rows[c] - before[c])
+            converged = False
+            for _ in range(iterations):
+                effort[1] += 1
+                evaluate(kinds, control, current, parameters, guess, laws, slopes)
+                flowing = _equations(
+                    goal, guess, laws, slopes, rest_currents, across, first, width, active,
+                    matrix, right,
+                )  # fmt: skip
+                _eliminate(matrix, right, flowing)
+                _follow(goal, across, active, right, flowing, currents, solved)
+                if _distance(scale, idle, solved, guess) < TOLERANCE:
+                    converged = True
+                    break
+                limit(kinds, control, parameters, guess, solved)
+                for c in range(count):
+                    guess[c] = solved[c]
+            if converged and share == 1.0:
+                break
+            if share == 1.0 and reached == 0.0:
+                effort[2] += 1
+            part = share - reached
+            if converged:
+                reached, part = share, 2.0 * part
+                for c in range(count):
+                    start[c] = solved[c]
+            else:
+                part *= 0.25
+                if part < LEAST_PART:
+                    # Nothing helped: what was found last stands in, and the count says so.
+                    effort[3] += 1
+                    flowing = len(currents)
+                    for c in range(count):
+                        solved[c] = earlier[0, c]
+                    for a in range(flowing):
+                        active[a] = a
+                        currents[a] = state.currents[a]
+                    break
+            share = min(reached + part, 1.0)
+            for c in range(count):
+                guess[c] = start[c]
+
+        for r in range(len(out)):
+            total = rows[count + r]
             for k in range(flowing):
-                a = work.active[k]
-                total += work.currents[a] * steps.rows_of_currents[a, r]
-            out[r - controls, n] = total
+                total += currents[active[k]] * across[active[k], count + r]
+            out[r, n] = total
+        for c in range(count):
+            earlier[2, c] = earlier[1, c]
+            earlier[1, c] = earlier[0, c]
+            earlier[0, c] = solved[c]
+            before[c] = rows[c]
+        for a in range(len(currents)):
+            state.currents[a] = currents[a]
         if n == len(volts) - 1:
-            state.last_memory[:] = state.memory
+            state.last_memory[:] = memory
             state.last_input[0] = volts[n]
-        _remember(steps, state, work, volts[n], flowing)
+        _remember(
+            memory, work.memory, steps.block, steps.decay, steps.states_of_input,
+            steps.states_of_currents, volts[n], currents, active, flowing,
+        )  # fmt: skip
+    effort[0] += len(volts)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _open(steps, memory, volts, rows):
+def _open(rest, of_input, of_state, memory, volts, rows):
     """rows = what they would be without devices."""
     for r in range(len(rows)):
-        rows[r] = steps.rest[r] + steps.rows_of_input[r] * volts
+        rows[r] = rest[r] + of_input[r] * volts
     for k in range(0, len(memory), 4):
         w0, w1, w2, w3 = memory[k], memory[k + 1], memory[k + 2], memory[k + 3]
-        d0, d1 = steps.rows_of_state[k], steps.rows_of_state[k + 1]
-        d2, d3 = steps.rows_of_state[k + 2], steps.rows_of_state[k + 3]
         for r in range(len(rows)):
-            rows[r] += d0[r] * w0 + d1[r] * w1 + d2[r] * w2 + d3[r] * w3
+            rows[r] += (
+                of_state[k, r] * w0
+                + of_state[k + 1, r] * w1
+                + of_state[k + 2, r] * w2
+                + of_state[k + 3, r] * w3
+            )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _remember(steps, state, work, volts, flowing):
-    """The memory a step later, and everything else that the next step starts from."""
-    memory, new = state.memory, work.memory
+def _remember(memory, new, block, decay, of_input, of_currents, volts, currents, active, flowing):
+    """The memory a step later."""
     for s in range(len(memory)):
-        new[s] = steps.states_of_input[s] * volts
-    if steps.decay.shape[1]:
-        own, beside = steps.decay[0], steps.decay[1]
-        for s in range(0, len(memory), 2):
-            new[s] += own[s] * memory[s] + beside[s] * memory[s + 1]
-            new[s + 1] += own[s + 1] * memory[s + 1] + beside[s + 1] * memory[s]
-    else:
-        for k in range(len(memory)):
-            column = steps.states_of_state[k]
-            for s in range(len(memory)):
-                new[s] += column[s] * memory[k]
+        new[s] = of_input[s] * volts
+    apart = len(block)
+    for k in range(apart):
+        for s in range(apart):
+            new[s] += block[k, s] * memory[k]
+    for s in range(apart, len(memory) - 1, 2):
+        new[s] += decay[0, s] * memory[s] + decay[1, s] * memory[s + 1]
+        new[s + 1] += decay[0, s + 1] * memory[s + 1] + decay[1, s + 1] * memory[s]
     for k in range(flowing):
-        a = work.active[k]
-        column = steps.states_of_currents[a]
+        a = active[k]
         for s in range(len(memory)):
-            new[s] += column[s] * work.currents[a]
+            new[s] += of_currents[a, s] * currents[a]
     for s in range(len(memory)):
         memory[s] = new[s]
-    for c in range(len(work.solved)):
-        state.controls[2, c] = state.controls[1, c]
-        state.controls[1, c] = state.controls[0, c]
-        state.controls[0, c] = work.solved[c]
-        state.open[c] = work.rows[c]
-    for a in range(len(work.currents)):
-        state.currents[a] = work.currents[a]
-    state.effort[0] += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _solve(steps, devices, state, work):
-    """Find `work.solved` and `work.currents` for the open volts in `work.rows`.
-
-    Returns how many currents flow; `work.active` lists them.
-    """
-    controls = len(work.guess)
-    reached, share = 0.0, 1.0
-    for c in range(controls):
-        work.start[c] = state.controls[0, c]
-    while True:
-        for c in range(controls):
-            way = work.rows[c] - state.open[c]
-            work.goal[c] = work.rows[c] if share == 1.0 else state.open[c] + share * way
-        flowing = 0
-        converged = False
-        for _ in range(work.iterations):
-            state.effort[1] += 1
-            flowing = _linearise(steps, devices, work)
-            if _distance(devices, work.solved, work.guess) < TOLERANCE:
-                converged = True
-                break
-            limit(devices, work.guess, work.solved)
-            for c in range(controls):
-                work.guess[c] = work.solved[c]
-        if converged and share == 1.0:
-            return flowing
-        if share == 1.0 and reached == 0.0:
-            state.effort[2] += 1
-        part = share - reached
-        if converged:
-            reached, part = share, 2.0 * part
-            for c in range(controls):
-                work.start[c] = work.solved[c]
-        else:
-            part *= 0.25
-            if part < LEAST_PART:
-                return _give_up(state, work)
-        share = min(reached + part, 1.0)
-        for c in range(controls):
-            work.guess[c] = work.start[c]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _give_up(state, work):
-    """Nothing helped: what was found last stands in, and the count says so."""
-    state.effort[3] += 1
-    for c in range(len(work.solved)):
-        work.solved[c] = state.controls[0, c]
-    for a in range(len(work.currents)):
-        work.active[a] = a
-        work.currents[a] = state.currents[a]
-    return len(work.currents)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _linearise(steps, devices, work):
-    """One Newton iteration from `work.guess` to `work.goal`: `work.currents`, `work.solved`."""
-    rows, at = work.goal, work.guess
-    laws, slopes, right, currents = work.laws, work.slopes, work.right, work.currents
-    evaluate(devices, at, laws, slopes)
+def _equations(
+    goal, guess, laws, slopes, rest_currents, across, first, width, active, matrix, right
+):
+    """The linear equations of a Newton iteration from `guess`; returns how many there are."""
     flowing = 0
     for a in range(len(laws)):
-        c = work.device[a]
-        excess = laws[a] - steps.rest_currents[a]
-        moved = slopes[a, 0] * (rows[c] - at[c])
+        c = first[a]
+        excess = laws[a] - rest_currents[a]
+        moved = slopes[a, 0] * (goal[c] - guess[c])
         still = slopes[a, 0] == 0.0 and excess == 0.0
-        for k in range(1, work.width[a]):
-            moved += slopes[a, k] * (rows[c + k] - at[c + k])
+        for k in range(1, width[a]):
+            moved += slopes[a, k] * (goal[c + k] - guess[c + k])
             still = still and slopes[a, k] == 0.0
-        currents[a] = 0.0
         if not still:
-            work.active[flowing] = a
+            active[flowing] = a
             right[flowing] = excess + moved
             flowing += 1
     for m in range(flowing):
-        a = work.active[m]
-        c, width = work.device[a], work.width[a]
-        row = work.matrix[m]
+        a = active[m]
+        c = first[a]
         for k in range(flowing):
-            across = steps.rows_of_currents[work.active[k]]
-            total = slopes[a, 0] * across[c]
-            if width > 1:
-                total += slopes[a, 1] * across[c + 1]
-            if width > 2:
-                total += slopes[a, 2] * across[c + 2]
-            row[k] = -total
-        row[m] += 1.0
-    _eliminate(work.matrix, right, flowing)
-    for c in range(len(at)):
-        work.solved[c] = rows[c]
-    for k in range(flowing):
-        a = work.active[k]
-        currents[a] = right[k]
-        across = steps.rows_of_currents[a]
-        for c in range(len(at)):
-            work.solved[c] += across[c] * right[k]
+            b = active[k]
+            total = slopes[a, 0] * across[b, c]
+            if width[a] > 1:
+                total += slopes[a, 1] * across[b, c + 1]
+            if width[a] > 2:
+                total += slopes[a, 2] * across[b, c + 2]
+            matrix[m, k] = -total
+        matrix[m, m] += 1.0
     return flowing
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _follow(goal, across, active, found, flowing, currents, solved):
+    """Every current, and the controls that follow from them."""
+    for a in range(len(currents)):
+        currents[a] = 0.0
+    for c in range(len(solved)):
+        solved[c] = goal[c]
+    for k in range(flowing):
+        a = active[k]
+        currents[a] = found[k]
+        for c in range(len(solved)):
+            solved[c] += across[a, c] * found[k]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -291,9 +294,13 @@ def _eliminate(matrix, right, size):
                 best, pivot = m, abs(matrix[m, k])
         if best != k:
             for c in range(k, size):
-                matrix[k, c], matrix[best, c] = matrix[best, c], matrix[k, c]
-            right[k], right[best] = right[best], right[k]
-        inverse = 1.0 / matrix[k, k] if matrix[k, k] != 0.0 else 0.0
+                kept = matrix[k, c]
+                matrix[k, c] = matrix[best, c]
+                matrix[best, c] = kept
+            kept = right[k]
+            right[k] = right[best]
+            right[best] = kept
+        inverse = 1.0 / matrix[k, k] if pivot > 0.0 else 0.0
         for m in range(k + 1, size):
             factor = matrix[m, k] * inverse
             if factor != 0.0:
@@ -309,16 +316,16 @@ def _eliminate(matrix, right, size):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _distance(devices, a, b):
+def _distance(scale, idle, a, b):
     """The largest difference of two sets of controls, in scales of their devices.
 
     Where a device idles, its controls may differ. Written so that a NaN is far away.
     """
     largest = 0.0
     for c in range(len(a)):
-        if a[c] < devices.idle[c] and b[c] < devices.idle[c]:
+        if a[c] < idle[c] and b[c] < idle[c]:
             continue
-        apart = abs(a[c] - b[c]) / devices.scale[c]
+        apart = abs(a[c] - b[c]) / scale[c]
         if not apart <= largest:
             largest = apart
     return largest

@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from profiler.capture.folder import CaptureFolder
 from profiler.definitions import replacing
-from profiler.report.contents import Picture, ReportContents, gather
+from profiler.report.contents import ReportContents, gather
+from profiler.report.gallery import Picture
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fdfdfb; --faint: #b9b9b4;
@@ -122,7 +123,7 @@ def _figure(picture: Picture):
     labelled = re.sub(
         r"<svg",
         lambda _: f'<svg role="img" aria-label="{escape(picture.alt)}"',
-        picture.svg,
+        picture.drawing.svg(),
         count=1,
     )
     return (

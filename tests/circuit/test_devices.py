@@ -42,7 +42,7 @@ def laws(component, volts):
     devices = table([row])
     currents = np.zeros(CURRENTS[kind])
     slopes = np.zeros((CURRENTS[kind], MOST_CONTROLS))
-    evaluate(devices, np.array(volts, dtype=np.float64), currents, slopes)
+    evaluate(*devices[:4], np.array(volts, dtype=np.float64), currents, slopes)
     return currents, slopes[:, : CONTROLS[kind]]
 
 
@@ -115,10 +115,10 @@ def test_a_newton_step_into_a_junction_is_cut_to_its_logarithm():
     devices = table([row_of(Diode("a", "k", DIODE_1N914))])
     emission = DIODE_1N914.emission_volts
     volts = np.array([50.0])
-    limit(devices, np.array([0.6]), volts)
+    limit(devices.kind, devices.control, devices.parameters, np.array([0.6]), volts)
     assert volts[0] == pytest.approx(0.6 + emission * (1.0 + np.log(49.4 / emission)))
     volts = np.array([-50.0])
-    limit(devices, np.array([0.6]), volts)
+    limit(devices.kind, devices.control, devices.parameters, np.array([0.6]), volts)
     assert volts[0] == -50.0
 
 

@@ -3,12 +3,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from profiler.report import figures
-from profiler.report.contents import Picture, ReportContents
+from profiler.report.contents import ReportContents
+from profiler.report.figures.model import Point, training
+from profiler.report.gallery import Picture
 from profiler.report.page import page
 
 NASTY = '<script>alert("1")</script> & <img src=http://evil.example/x>'
-SVG = figures.training([figures.Point(1.0, 0.5), figures.Point(2.0, 0.1)], 0.01)
+DRAWING = training([Point(1.0, 0.5), Point(2.0, 0.1)], 0.01)
 
 
 def contents(**changes):
@@ -19,7 +20,7 @@ def contents(**changes):
             ("latency", "1234.567 samples"),
             ("settling time", "-3 dBFS: 9 ms\n0 dBFS: 12 ms"),
         ),
-        "pictures": (Picture("Training", SVG, "The error falls.", "On two cores."),),
+        "pictures": (Picture("Training", DRAWING, "The error falls.", "On two cores."),),
         "files": ("response.wav", "models/lite/exports/my amp #1.nam"),
     }
     return ReportContents(**(values | changes))
@@ -61,7 +62,7 @@ def test_every_element_is_closed():
         {"facts": ((NASTY, NASTY),)},
         {"notes": (NASTY,)},
         {"files": (NASTY,)},
-        {"pictures": (Picture(NASTY, SVG, NASTY, NASTY),)},
+        {"pictures": (Picture(NASTY, DRAWING, NASTY, NASTY),)},
     ],
     ids=lambda changes: next(iter(changes)),
 )
