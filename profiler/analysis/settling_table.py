@@ -7,10 +7,8 @@ A column is a key of the record, and the way to it joined by dots: `settling_ms.
 empty. Units are in the keys.
 """
 
-import csv
-import io
-
 from profiler.analysis.settling import SettlingAnalysis
+from profiler.analysis.tables import csv_text
 
 
 def settling_csv(analysis: SettlingAnalysis) -> str:
@@ -23,11 +21,7 @@ def settling_csv(analysis: SettlingAnalysis) -> str:
     heads = list(dict.fromkeys(head for row in rows for head in row))
     keys = list(dict.fromkeys(head.split(".")[0] for head in heads))
     heads.sort(key=lambda head: keys.index(head.split(".")[0]))  # what belongs together, together
-    text = io.StringIO()
-    writer = csv.DictWriter(text, heads, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text({head: [row.get(head) for row in rows] for head in heads})
 
 
 def _cells(node, way=()):

@@ -14,7 +14,7 @@ def write_figures(pictures: Sequence[Picture], folder: Path, *, png: bool = Fals
 
     Raises
     ------
-    OSError
+    ProfilerError
         The folder cannot be written to.
     """
     written = []

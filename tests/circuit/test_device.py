@@ -73,7 +73,17 @@ def test_every_sample_rate_hears_the_same_device(circuit, rate):
     assert error < 1e-7
 
 
-@pytest.mark.parametrize(("circuit", "limit_db"), [("tweed", -65.0), ("drive", -60.0), ("clean",-60.), ("plexi",-60.), ("hi-gain",-60.),("fuzz",-60)])
+@pytest.mark.parametrize(
+    ("circuit", "limit_db"),
+    [
+        ("tweed", -65.0),
+        ("drive", -60.0),
+        ("clean", -60.0),
+        ("plexi", -60.0),
+        ("hi-gain", -60.0),
+        ("fuzz", -60),
+    ],
+)
 def test_what_folds_back_stays_far_below_a_high_tone(circuit, limit_db):
     sample_rate, frequency = 48_000, 4186  # a whole number of periods a second
     tone = 0.9 * np.sin(2 * np.pi * frequency * np.arange(2 * sample_rate) / sample_rate)
