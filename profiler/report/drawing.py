@@ -10,6 +10,7 @@ a `Drawing`, which is drawn when its SVG or PNG is wanted.
 """
 
 import functools
+import hashlib
 import io
 import re
 import typing
@@ -50,6 +51,8 @@ _UNWANTED = (
     re.compile(r'(?<=<g) id="[^"]*"'),
     re.compile(r' (?:width|height)="[^"]*pt"'),
 )
+_CLIP = re.compile(r'<clipPath id="(?P<id>p[0-9a-f]{10})">(?P<content>.*?)</clipPath>', re.DOTALL)
+_CLIP_ID = re.compile(r"\bp[0-9a-f]{10}\b")
 DASHES: tuple[typing.Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
 
@@ -66,7 +69,7 @@ class Drawing:
         # ids are made from the salt: one a figure, as they share a page
         with matplotlib.rc_context(_style(_SENTINELS) | {"svg.hashsalt": self.name}):
             FigureCanvasSVG(self.draw()).print_svg(file, metadata={"Date": None, "Creator": None})
-        text = file.getvalue()
+        text = _clips_by_content(file.getvalue(), self.name)
         text = text[text.index("<svg") :]
         for sentinel, colour in zip(_SENTINELS, _PAGE, strict=True):
             text = text.replace(sentinel, colour)
@@ -80,7 +83,7 @@ class Drawing:
         style = _style(_ON_WHITE) | {"figure.facecolor": "white", "svg.hashsalt": self.name}
         with matplotlib.rc_context(style):
             FigureCanvasSVG(self.draw()).print_svg(file, metadata={"Date": None, "Creator": None})
-        return file.getvalue()
+        return _clips_by_content(file.getvalue(), self.name)
 
     def png(self) -> bytes:
         """The figure on white paper, `PNG_WIDTH_PIXELS` wide."""
@@ -170,6 +173,20 @@ def plain_logarithm(axis: Axis) -> None:
 
 def _short_frequency(frequency, _place):
     return f"{frequency / 1e3:g}k" if frequency >= 1e3 else f"{frequency:g}"
+
+
+def _clips_by_content(text, salt):
+    """Name what curves are cut off by after what it is.
+
+    matplotlib names it after its place in memory: the same figure would be another file.
+    """
+    named = {}
+    for clip in _CLIP.finditer(text):
+        content = hashlib.sha256((salt + clip["content"]).encode()).hexdigest()[:10]
+        if f"p{content}" in named.values():
+            text = text.replace(clip[0], "")
+        named[clip["id"]] = f"p{content}"
+    return _CLIP_ID.sub(lambda found: named.get(found[0], found[0]), text)
 
 
 def _style(colours) -> dict[typing.Any, typing.Any]:  # matplotlib's keys are hundreds of names
