@@ -163,8 +163,8 @@ def _response(devices):
             "Excess phase",
             excess_phase(checks),
             "Phase of the linear response beyond the one that its magnitude implies.",
-            "A circuit of filters has none, but for what its slopes beyond the band leave at either "
-            "end. What bends in the middle is a reflection, an all-pass, or a digital device.",
+            "A circuit of filters has none, but what its slopes beyond the band leave at its ends. "
+            "What bends in the middle is a reflection, an all-pass, or a digital device.",
         )
     pairs = [(_alone(name, found), each.analysis.response.direction) for name, each in found]
     pairs = [(name, pair) for name, pair in pairs if pair is not None]
