@@ -62,7 +62,7 @@ def sections() -> list[tuple[list[float], list[float]]]:
 def transfer(frequency: np.ndarray) -> np.ndarray:
     """Complex gain at `(n,)` frequencies in Hz."""
     s = 2j * np.pi * np.asarray(frequency, dtype=np.float64)
-    gain = np.ones_like(s)
+    gain = np.full_like(s, GAIN)
     for numerator, denominator in sections():
         gain = gain * np.polyval(numerator, s) / np.polyval(denominator, s)
     return gain
@@ -77,7 +77,7 @@ class Cabinet:
 
     def run(self, terminals: np.ndarray) -> np.ndarray:
         """What the microphone hears of `(n,)` samples of the loudspeaker's terminals."""
-        return _run(self._coefficients, self._state, terminals)
+        return GAIN * _run(self._coefficients, self._state, terminals)
 
 
 def impulse_response(sample_rate: int, seconds: float = 0.1) -> np.ndarray:

@@ -16,7 +16,7 @@ from profiler.circuit import clean, drive, fuzz, hi_gain, plexi, stages, tweed
 from profiler.circuit.cabinet import Cabinet
 from profiler.circuit.netlist import Netlist
 from profiler.circuit.operating_point import rest_voltages
-from profiler.circuit.oversampling import LATENCY_SAMPLES, Oversampled
+from profiler.circuit.oversampling import INTERNAL_RATE, LATENCY_SAMPLES, Oversampled, factor
 from profiler.circuit.solver import Solver
 from profiler.errors import DefinitionError
 
@@ -77,21 +77,27 @@ class Wire:
 
 
 class Circuit:
-    """A circuit, oversampled."""
+    """A circuit, oversampled, and its cabinet if it is heard through one."""
 
     latency_samples = LATENCY_SAMPLES
 
-    def __init__(self, circuit: Running, resampler: Oversampled):
+    def __init__(
+        self, circuit: Running, sample_rate: int, internal_rate: int, cabinet: Running | None = None
+    ):
         self.circuit = circuit
-        self._resampler = resampler
+        self._cabinet = cabinet
+        self._heard = Oversampled(sample_rate, internal_rate)
+        self._line = Oversampled(sample_rate, internal_rate)
 
     def process(self, block: np.ndarray) -> np.ndarray:
-        inner = self._resampler.up(np.asarray(block, dtype=np.float64))
-        return self._resampler.down(self.circuit.run(inner))
+        return self.process_with_di(block)[0]
 
     def process_with_di(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        out = self.process(block)
-        return out, out
+        line = self.circuit.run(self._heard.up(np.asarray(block, dtype=np.float64)))
+        if self._cabinet is None:
+            out = self._heard.down(line)
+            return out, out
+        return self._heard.down(self._cabinet.run(line)), self._line.down(line)
 
 
 class WithCabinet:
@@ -111,16 +117,14 @@ class WithCabinet:
 
 
 class Solved:
-    """A circuit of components while it is solved, from its rest; amps end in their cabinet."""
+    """A circuit of components while it is solved, from its rest."""
 
-    def __init__(self, netlist: Netlist, output_per_volt: float, with_cabinet: bool, rate: float):
+    def __init__(self, netlist: Netlist, output_per_volt: float, rate: float):
         self.solver = Solver(netlist, rate)
         self._output_per_volt = output_per_volt
-        self._cabinet = Cabinet(rate) if with_cabinet else None
 
     def run(self, volts: np.ndarray) -> np.ndarray:
-        out = self.solver.run(volts) * self._output_per_volt
-        return out if self._cabinet is None else self._cabinet.run(out)
+        return self.solver.run(volts) * self._output_per_volt
 
 
 def create(
@@ -154,16 +158,18 @@ def create(
         return Wire()
     if circuit in NETLISTS:
         module = NETLISTS[circuit]
-        resampler = Oversampled(sample_rate, module.INTERNAL_RATE)
+        rate = factor(sample_rate, module.INTERNAL_RATE) * sample_rate
         heard_through = stages.CABINET in can_leave_out(circuit) and stages.CABINET not in without
-        solved = netlist(circuit, controls, leave_out)
         return Circuit(
-            Solved(solved, module.OUTPUT_PER_VOLT, heard_through, resampler.rate), resampler
+            Solved(netlist(circuit, controls, leave_out), module.OUTPUT_PER_VOLT, rate),
+            sample_rate,
+            module.INTERNAL_RATE,
+            Cabinet(rate) if heard_through else None,
         )
-    resampler = Oversampled(sample_rate)
+    rate = factor(sample_rate) * sample_rate
     kind = tweed.Tweed if circuit == "tweed" else drive.Drive
     positions = dict.fromkeys(CONTROLS[circuit], CONTROL_DEFAULT) | positions
-    return Circuit(kind(positions, resampler.rate), resampler)
+    return Circuit(kind(positions, rate), sample_rate, INTERNAL_RATE)
 
 
 def netlist(

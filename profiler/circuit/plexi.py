@@ -18,7 +18,7 @@ from profiler.circuit.stages import SupplyNode, gain_stage
 CONTROLS = stages.AMP_CONTROLS
 LEAVE_OUTS = stages.AMP_LEAVE_OUTS
 INTERNAL_RATE = stages.AMP_RATE
-OUTPUT_PER_VOLT = 1.0 / 58.0  # of full scale: the loudest transients end a little under it
+OUTPUT_PER_VOLT = 1.0 / 72.0  # of full scale: the loudest transients end a little under it
 
 STACK = stages.ToneStack(
     treble_farads=470e-12,

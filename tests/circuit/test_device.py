@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from profiler.circuit.device import NETLISTS, WithCabinet, create
+from profiler.circuit import cabinet
+from profiler.circuit.device import NETLISTS, WithCabinet, can_leave_out, create
 from profiler.errors import DefinitionError
 
 SETTINGS = {
@@ -17,6 +18,7 @@ SETTINGS = {
     "fuzz": {"fuzz": 8.0, "level": 9.0},
 }
 CIRCUITS = sorted(SETTINGS)
+AMPS = [circuit for circuit in NETLISTS if "cabinet" in can_leave_out(circuit)]
 
 
 def _playing(frames, seed=0):
@@ -68,9 +70,10 @@ def test_every_sample_rate_hears_the_same_device(circuit, rate):
         common = np.fft.rfft(period)[: round(18_000 * seconds)] / len(period)
         responses.append(common)
     error = np.sum(np.abs(responses[1] - responses[0]) ** 2) / np.sum(np.abs(responses[0]) ** 2)
-    # measured 6e-9 at 44.1 kHz, whose internal rate differs, and 1e-11 at the others
-    print(circuit, rate, error)
-    assert error < 1e-7
+    # 1e-11 where the internal rate is the same. Where it differs, steps of another length err
+    # otherwise: 6e-9 for tweed and drive at 44.1 kHz; for circuits of components 4e-7 to 9e-6
+    # there and 7e-6 to 4e-5 at 192 kHz, which is what they differ from ngspice by.
+    assert error < (1e-4 if circuit in NETLISTS else 1e-7)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +81,12 @@ def test_every_sample_rate_hears_the_same_device(circuit, rate):
     [
         ("tweed", -65.0),
         ("drive", -60.0),
-        ("clean", -60.0),
-        ("plexi", -60.0),
-        ("hi-gain", -60.0),
-        ("fuzz", -60),
+        ("clean", -75.0),
+        # four times 48 kHz, as loud as can be, every stage a square: what eight times would
+        # fold back is 15 to 20 dB less, and takes half as long again
+        ("plexi", -44.0),
+        ("hi-gain", -46.0),
+        ("fuzz", -49.0),
     ],
 )
 def test_what_folds_back_stays_far_below_a_high_tone(circuit, limit_db):
@@ -91,7 +96,6 @@ def test_what_folds_back_stays_far_below_a_high_tone(circuit, limit_db):
     power = np.abs(np.fft.rfft(response)[:20_000]) ** 2
     harmonic = np.arange(20_000) % frequency == 0
     folded_db = 10 * np.log10(np.sum(power[~harmonic]) / np.sum(power[harmonic][1:]))
-    print(circuit, folded_db)
     assert folded_db < limit_db
 
 
@@ -126,8 +130,8 @@ def test_every_knob_at_its_end_still_plays(circuit, position):
 
 
 def test_an_unknown_circuit_is_a_bug():
-    with pytest.raises(ValueError, match="circuit='plexi'"):
-        create("plexi", {}, 48_000)
+    with pytest.raises(ValueError, match="circuit='kazoo'"):
+        create("kazoo", {}, 48_000)
 
 
 class Taps:
@@ -155,7 +159,38 @@ def test_a_device_is_heard_through_its_cabinet_and_its_di_is_not(circuit):
     np.testing.assert_allclose(heard, np.convolve(line, [0.5, -0.3, 0.2])[:3000], atol=1e-12)
 
 
+WITHOUT_CABINET = ["cabinet"]
+
+
 @pytest.mark.parametrize("circuit", CIRCUITS)
 def test_without_a_cabinet_the_di_is_what_is_heard(circuit):
-    heard, di = create(circuit, SETTINGS[circuit], 48_000).process_with_di(_playing(1000))
+    left_out = [name for name in WITHOUT_CABINET if name in can_leave_out(circuit)]
+    device = create(circuit, SETTINGS[circuit], 48_000, left_out)
+    heard, di = device.process_with_di(_playing(1000))
     np.testing.assert_array_equal(heard, di)
+
+
+@pytest.mark.parametrize("circuit", AMPS)
+def test_the_di_of_an_amp_is_its_loudspeakers_voltage(circuit):
+    stimulus = _playing(4800)
+    device = create(circuit, SETTINGS[circuit], 48_000)
+    bare = create(circuit, SETTINGS[circuit], 48_000, WITHOUT_CABINET)
+    parts = [device.process_with_di(part) for part in np.split(stimulus, [100, 1001])]
+    heard, di = (np.concatenate(side) for side in zip(*parts, strict=True))
+    np.testing.assert_array_equal(di, bare.process(stimulus))
+    # and the cabinet makes of it what is heard, in the band that both filters pass
+    f = np.fft.rfftfreq(2 * len(di), 1 / 48_000)
+    through = np.fft.irfft(np.fft.rfft(di, 2 * len(di)) * cabinet.transfer(f))
+    error = np.sum((heard - through[: len(di)]) ** 2) / np.sum(heard**2)
+    assert error < 1e-3  # the bilinear transform shifts the treble a little
+
+
+@pytest.mark.parametrize("circuit", ["wire", "tweed", "drive", "fuzz"])
+def test_what_a_circuit_has_not_cannot_be_left_out(circuit):
+    with pytest.raises(DefinitionError, match=f"'cabinet' cannot be left out of {circuit}"):
+        create(circuit, {}, 48_000, WITHOUT_CABINET)
+
+
+def test_an_amp_says_what_it_can_do_without():
+    with pytest.raises(DefinitionError, match="sag, grid-conduction, transformer, cabinet"):
+        create("plexi", {}, 48_000, ["magic"])
