@@ -1,6 +1,6 @@
 """Write the circuits' values and modes into circuits.md, from the netlists that are played.
 
-    python docs/circuits.py            # or --check: exit 1 where the page is not what it would be
+python docs/circuits.py            # or --check: exit 1 where the page is not what it would be
 """
 
 import argparse
