@@ -29,15 +29,16 @@ constexpr int LANES = AMPSCOPE_LANES;
 typedef float Lanes __attribute__((vector_size(4 * LANES)));
 typedef float Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-// A product keeps COLUMNS vectors of every row of its tile in registers, a correlation SOURCES
-// rows; ROW_TILE (4) rows in both. With the operands that is 16 + 4 + 1 of the 32 registers of
-// AVX-512 and NEON, and 12 + 3 + 1 or 8 + 4 + 2 of 16.
+// A product keeps COLUMNS vectors of each of its ROW_TILE (4) rows in registers, a correlation
+// SOURCES of each; what they are multiplied with takes as many and one more. That makes 16 + 4 + 1
+// of the 32 registers of AVX-512 and NEON, and all of AVX2's 16: 12 + 3 + 1. SSE2 has no fused
+// multiply-add and needs one for the product: 8 + 2 + 2 of 16.
 #if AMPSCOPE_LANES == 16 || defined(__aarch64__)
 constexpr int COLUMNS = 4, SOURCES = 4;
 #elif AMPSCOPE_LANES == 8
-constexpr int COLUMNS = 3, SOURCES = 2;
+constexpr int COLUMNS = 3, SOURCES = 3;
 #else
-constexpr int COLUMNS = 2, SOURCES = 2;  // SSE2 has no fused multiply-add: one register more
+constexpr int COLUMNS = 2, SOURCES = 2;
 #endif
 
 INLINE Lanes load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
@@ -69,17 +70,6 @@ INLINE Lanes larger(Lanes a, Lanes b) {
 }
 
 INLINE Lanes magnitude(Lanes a) { return larger(a, -a); }
-
-// Division shares one slow unit with nothing, a reciprocal and a step of Newton's share the
-// multipliers with everything: 14 bits become 28, within an ulp of the quotient.
-INLINE Lanes divided(Lanes a, Lanes b) {
-#if AMPSCOPE_LANES == 16 && !defined(AMPSCOPE_DIVIDE)
-  const Lanes guess = _mm512_rcp14_ps(b);
-  return a * (guess * (2.0f - b * guess));
-#else
-  return a / b;
-#endif
-}
 
 INLINE float sum(Lanes a) {
   float total = 0.0f;

@@ -60,6 +60,8 @@ void process(Stream& stream, const Signal& in, const Target& out) {
 NB_MODULE(_native, module) {
   using namespace ampscope;
 
+  nb::set_leak_warnings(false);  // what a user still holds when Python ends is no news to her
+
   module.def("paths", [] {
     std::vector<std::string> names;
     for (const Path* path : usable_paths()) names.emplace_back(path->name);
@@ -93,8 +95,8 @@ NB_MODULE(_native, module) {
             new (self) Stream(std::make_unique<WaveNetPlayer>(
                 network, weights.data(), length(weights), players_tanh, path_named(path)));
           },
-          "network"_a, "weights"_a, "players_tanh"_a, "path"_a)
-      .def("process", &process, "block"_a, "out"_a)
+          "network"_a, "weights"_a.noconvert(), "players_tanh"_a, "path"_a)
+      .def("process", &process, "block"_a.noconvert(), "out"_a.noconvert())
       .def("reset", &Stream::reset, nb::call_guard<nb::gil_scoped_release>());
 
   nb::class_<Pass>(module, "Pass")
@@ -114,7 +116,7 @@ NB_MODULE(_native, module) {
             const nb::gil_scoped_release released;
             pass.forward(weights.data(), length(weights), x.data(), y.data());
           },
-          "weights"_a, "x"_a, "y"_a)
+          "weights"_a.noconvert(), "x"_a.noconvert(), "y"_a.noconvert())
       .def(
           "backward",
           [](Pass& pass, const Signals& dy, const Target& gradient) {
@@ -124,5 +126,5 @@ NB_MODULE(_native, module) {
             const nb::gil_scoped_release released;
             pass.backward(dy.data(), gradient.data());
           },
-          "dy"_a, "gradient"_a);
+          "dy"_a.noconvert(), "gradient"_a.noconvert());
 }

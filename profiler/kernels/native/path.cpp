@@ -127,30 +127,40 @@ struct Sums {
 };
 
 // Gradient of a layer's z from that of its h' (`dh`) and of the head's total, if it reaches here.
-template <Activation CURVE>
+template <Activation CURVE, bool GATED>
 void back_to_z(const PassLayer& layer, Rows dh, const Rows* dtotal, Rows a, Rows gated, Rows dz,
                std::ptrdiff_t columns) {
   over_tiles(layer.channels, columns, [&]<int ROWS, int VECTORS>(int row, int column) {
-    Tile<ROWS, VECTORS> tile;
-    fill(tile, nullptr);
-    if (dtotal) add(tile, Rows{dtotal->row(row) + column, dtotal->stride});
-    if (!layer.unread) accumulate(tile, layer.residual_back, row, dh.data + column);
-    for (int r = 0; r < ROWS; r++)
+    Tile<ROWS, VECTORS> da;
+    fill(da, nullptr);
+    if (dtotal) add(da, Rows{dtotal->row(row) + column, dtotal->stride});
+    if (!layer.unread) accumulate(da, layer.residual_back, row, dh.data + column);
+#pragma GCC unroll 4
+    for (int r = 0; r < ROWS; r++) {
+      const int second = layer.channels + row + r;
+#pragma GCC unroll 4
       for (int v = 0; v < VECTORS; v++) {
         const std::ptrdiff_t t = column + v * LANES;
-        const Lanes curve = load(a.row(row + r) + t), da = tile.at[r][v];
-        const Lanes slope = derivative<CURVE>(curve, layer.slope);
-        if (!layer.gated) {
-          store(dz.row(row + r) + t, da * slope);
-          continue;
+        const Lanes curve = load(a.row(row + r) + t);
+        const Lanes of_curve = da.at[r][v] * derivative<CURVE>(curve, layer.slope);
+        if constexpr (GATED) {
+          const Lanes gate = load(a.row(second) + t);
+          store(gated.row(row + r) + t, curve * gate);
+          store(dz.row(row + r) + t, of_curve * gate);
+          store(dz.row(second) + t, da.at[r][v] * curve * gate * (1.0f - gate));
+        } else {
+          store(dz.row(row + r) + t, of_curve);
         }
-        const int second = layer.channels + row + r;
-        const Lanes gate = load(a.row(second) + t);
-        store(gated.row(row + r) + t, curve * gate);
-        store(dz.row(row + r) + t, da * gate * slope);
-        store(dz.row(second) + t, da * curve * gate * (1.0f - gate));
       }
+    }
   });
+}
+
+// Ask for the `share`-th part of some rows, of `shares`. A dozen rows and more are too many streams
+// for the hardware to foresee, and a block of all of them at once too many requests.
+INLINE void prefetch(Rows rows, int count, int share, int shares) {
+  for (int row = count * share / shares; row < count * (share + 1) / shares; row++)
+    for (int t = 0; t < BLOCK; t += ALIGN) __builtin_prefetch(rows.row(row) + t, 0, 2);
 }
 
 // A layer backwards, block by block from the end: dz of a block, then what it adds to the weights'
@@ -163,6 +173,7 @@ void layer_back(const PassNet& net, const PassArray& array, const PassLayer& lay
   const Rows dh = array.gradient.in(workspace), dz = net.pre_gradient.in(workspace);
   const Rows dtotal = array.total_gradient.in(workspace), gated = net.gated.in(workspace);
   const std::ptrdiff_t channels = layer.channels, outputs = layer.outputs;
+  const std::ptrdiff_t reach = static_cast<std::ptrdiff_t>(layer.taps - 1) * layer.dilation;
 
   Sums sums{workspace + net.partial};
   float* conv = sums.take(layer.taps * outputs * channels);
@@ -180,11 +191,14 @@ void layer_back(const PassNet& net, const PassArray& array, const PassLayer& lay
   const auto block = [&](std::ptrdiff_t t, std::ptrdiff_t columns, bool under_head) {
     const Rows under = dtotal.at(t);
     const Rows* reaching = under_head ? &under : nullptr;
+    const auto with = [&]<Activation CURVE>() {
+      const auto back = layer.gated ? back_to_z<CURVE, true> : back_to_z<CURVE, false>;
+      back(layer, dh.at(t), reaching, a.at(t), gated, dz.at(t), columns);
+    };
     if (layer.activation == Activation::leaky_relu)
-      back_to_z<Activation::leaky_relu>(layer, dh.at(t), reaching, a.at(t), gated, dz.at(t),
-                                        columns);
+      with.template operator()<Activation::leaky_relu>();
     else
-      back_to_z<Activation::tanh>(layer, dh.at(t), reaching, a.at(t), gated, dz.at(t), columns);
+      with.template operator()<Activation::tanh>();
     if (!layer.unread) {
       correlate(dh.at(t), layer.channels, layer.gated ? gated : a.at(t), layer.channels, residual,
                 columns);
@@ -194,6 +208,10 @@ void layer_back(const PassNet& net, const PassArray& array, const PassLayer& lay
       const std::ptrdiff_t lag = static_cast<std::ptrdiff_t>(layer.taps - 1 - tap) * layer.dilation;
       correlate(dz.at(t), layer.outputs, h.at(t - lag), layer.channels,
                 conv + tap * outputs * channels * LANES, columns);
+      // What the next block will find in no cache: a tenth of the time of the whole pass.
+      prefetch(a.at(t - BLOCK), layer.outputs, tap, layer.taps);
+      prefetch(h.at(t - BLOCK - reach), layer.channels, tap, layer.taps);
+      if (under_head) prefetch(dtotal.at(t - BLOCK), layer.channels, tap, layer.taps);
     }
     correlate(dz.at(t), layer.outputs, driven.at(t), 2, drive, columns);
     back_to_source(t, columns);
