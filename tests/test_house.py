@@ -160,6 +160,7 @@ def test_a_test_file_mirrors_a_module(file):
     mirrored = (
         PACKAGE / place,
         PACKAGE / place.with_suffix("") / "__init__.py",
+        PACKAGE / place.parent / "native" / f"{place.stem}.cpp",  # kernels/
         ROOT / place,  # benchmarks/
         ROOT / place.stem,  # signals/ and rigs/, tested where they are read
     )
