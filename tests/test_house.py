@@ -161,6 +161,7 @@ def test_a_test_file_mirrors_a_module(file):
         PACKAGE / place,
         PACKAGE / place.with_suffix("") / "__init__.py",
         PACKAGE / place.parent / "native" / f"{place.stem}.cpp",  # kernels/
+        file.with_name(f"{place.stem}.cpp"),  # a program beside its test
         ROOT / place,  # benchmarks/
         ROOT / place.stem,  # signals/ and rigs/, tested where they are read
     )

@@ -20,24 +20,24 @@ template <int ROWS, int HIGH>
 INLINE void correlate_tile(Rows g, Rows x, float* sums, std::ptrdiff_t pitch,
                            std::ptrdiff_t columns) {
   Lanes total[ROWS][HIGH];
-#pragma GCC unroll 4
+  UNROLL
   for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 4
+    UNROLL
     for (int s = 0; s < HIGH; s++) total[r][s] = load(sums + r * pitch + s * LANES);
   for (std::ptrdiff_t t = 0; t < columns; t += LANES) {
     Lanes source[HIGH];
-#pragma GCC unroll 4
+    UNROLL
     for (int s = 0; s < HIGH; s++) source[s] = load(x.row(s) + t);
-#pragma GCC unroll 4
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
       const Lanes gradient = load(g.row(r) + t);
-#pragma GCC unroll 4
+      UNROLL
       for (int s = 0; s < HIGH; s++) total[r][s] += gradient * source[s];
     }
   }
-#pragma GCC unroll 4
+  UNROLL
   for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 4
+    UNROLL
     for (int s = 0; s < HIGH; s++) store(sums + r * pitch + s * LANES, total[r][s]);
 }
 

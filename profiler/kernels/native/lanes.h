@@ -20,6 +20,7 @@
 #endif
 
 #define INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 4")  // a tile of which every element has a name is in registers
 
 namespace ampscope::AMPSCOPE_PATH {
 namespace {

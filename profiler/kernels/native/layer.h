@@ -25,9 +25,9 @@ void convolve_and_activate(const Layer& layer, const float* source, const float*
     accumulate(tile, layer.mixin, row, condition + column);
     accumulate(tile, layer.conv, row, source + column);
     const Rows here{total.row(row) + column, total.stride};
-#pragma GCC unroll 4
+    UNROLL
     for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 4
+      UNROLL
       for (int v = 0; v < VECTORS; v++)
         tile.at[r][v] = activated<CURVE>(tile.at[r][v], layer.slope);
     store(Rows{a.row(row) + column, a.stride}, tile);

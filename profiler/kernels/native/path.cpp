@@ -135,10 +135,10 @@ void back_to_z(const PassLayer& layer, Rows dh, const Rows* dtotal, Rows a, Rows
     fill(da, nullptr);
     if (dtotal) add(da, Rows{dtotal->row(row) + column, dtotal->stride});
     if (!layer.unread) accumulate(da, layer.residual_back, row, dh.data + column);
-#pragma GCC unroll 4
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
       const int second = layer.channels + row + r;
-#pragma GCC unroll 4
+      UNROLL
       for (int v = 0; v < VECTORS; v++) {
         const std::ptrdiff_t t = column + v * LANES;
         const Lanes curve = load(a.row(row + r) + t);

@@ -21,25 +21,25 @@ struct Tile {
 
 template <int ROWS, int VECTORS>
 INLINE void fill(Tile<ROWS, VECTORS>& tile, const float* bias) {
-#pragma GCC unroll 4
+  UNROLL
   for (int row = 0; row < ROWS; row++)
-#pragma GCC unroll 4
+    UNROLL
     for (int v = 0; v < VECTORS; v++) tile.at[row][v] = bias ? all(bias[row]) : Lanes{};
 }
 
 template <int ROWS, int VECTORS>
 INLINE void add(Tile<ROWS, VECTORS>& tile, Rows from) {
-#pragma GCC unroll 4
+  UNROLL
   for (int row = 0; row < ROWS; row++)
-#pragma GCC unroll 4
+    UNROLL
     for (int v = 0; v < VECTORS; v++) tile.at[row][v] += load(from.row(row) + v * LANES);
 }
 
 template <int ROWS, int VECTORS>
 INLINE void store(Rows to, const Tile<ROWS, VECTORS>& tile) {
-#pragma GCC unroll 4
+  UNROLL
   for (int row = 0; row < ROWS; row++)
-#pragma GCC unroll 4
+    UNROLL
     for (int v = 0; v < VECTORS; v++) store(to.row(row) + v * LANES, tile.at[row][v]);
 }
 
@@ -52,12 +52,12 @@ INLINE void accumulate(Tile<ROWS, VECTORS>& tile, const Product& product, int ro
   for (int term = 0; term < product.terms; term++) {
     const float* at = source + offsets[term];
     Lanes values[VECTORS];
-#pragma GCC unroll 4
+    UNROLL
     for (int v = 0; v < VECTORS; v++) values[v] = load(at + v * LANES);
-#pragma GCC unroll 4
+    UNROLL
     for (int r = 0; r < ROWS; r++) {
       const Lanes weight = all(weights[term * ROWS + r]);
-#pragma GCC unroll 4
+      UNROLL
       for (int v = 0; v < VECTORS; v++) tile.at[r][v] += weight * values[v];
     }
   }
