@@ -75,6 +75,7 @@ debian-tests:
 	/sbin/ldconfig -p | grep -q libportaudio.so.2 || set -- "$$@" libportaudio2; \
 	command -v fluidsynth >/dev/null || set -- "$$@" fluidsynth; \
 	test -e /usr/share/sounds/sf2/FluidR3_GM.sf2 || set -- "$$@" fluid-soundfont-gm; \
+	command -v ngspice >/dev/null || set -- "$$@" ngspice; \
 	command -v node >/dev/null || set -- "$$@" nodejs; \
 	command -v npm >/dev/null || set -- "$$@" npm; \
 	$(install_packages)

@@ -166,13 +166,20 @@ def table(results: list[Outcome]) -> str:
 def run(cases: list[Case], workers: int) -> list[Outcome]:
     """The outcomes of all cases, in order; a worker keeps the takes of a rig and seed."""
     if workers == 1:
-        return [outcome(case) for case in cases]
+        return list(_told(map(outcome, cases), len(cases)))
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
         return list(_told(pool.map(outcome, cases, chunksize=16), len(cases)))
 
 
+def wrong(result: Outcome) -> bool:
+    """Whether a fault was missed, or a clean take accused."""
+    return not hit(result) if result.case.fault else result.accused
+
+
 def _told(results, count):
     for number, result in enumerate(results, 1):
+        if wrong(result):
+            print(result.case, result.found, file=sys.stderr, flush=True)
         if number % TELL_EVERY == 0:
             print(f"{number} of {count} takes", file=sys.stderr, flush=True)
         yield result
@@ -322,10 +329,8 @@ def main() -> None:
     ] + clean_cases(options.clean)
     results = run(cases, options.workers)
     print(table(results))
-    missed = [r for r in results if r.case.fault and not hit(r)]
-    accused = [r for r in results if not r.case.fault and r.accused]
-    for result in missed + accused:
-        print(result.case, result.found, file=sys.stderr)
+    missed = [r for r in results if r.case.fault and wrong(r)]
+    accused = [r for r in results if not r.case.fault and wrong(r)]
     seconds = np.median([r.seconds for r in results])
     print(
         f"\n{len(results)} takes, {len(missed)} missed, {len(accused)} accused; a check of 20 s "

@@ -313,11 +313,12 @@ def _played(interface, stimulus, tell, rate):
 
 
 def _evidence(rig, plan, stimulus, recorded, stream: StreamReport):
+    has_loop = rig.interface.loopback_channel is not None
     return Evidence(
         plan=plan,
         stimulus=stimulus.astype(np.float64),
         response=recorded[:, 0],
-        loopback=recorded[:, 1] if recorded.shape[1] > 1 else None,
+        loopback=recorded[:, 1] if has_loop else None,
         is_loop=True,
         stream=stream,
         fingerprint=_fingerprint_before(rig),

@@ -3,7 +3,7 @@
     capture   play and record, or import a pair          capture.json, stimulus.wav, response.wav
     check     is it whole, is it the device              findings.json
     align     delay, polarity, drift                     alignment.json
-    measure   settling, rest, noise                      analysis.json
+    measure   all that the signal allows                 analysis.json
     forecast  the error that no model can get below
     train     a neural model                             models/<architecture>/
     export    for the players                            models/<architecture>/exports/*.nam
@@ -22,7 +22,7 @@ from typing import Protocol
 
 import numpy as np
 
-from profiler.analysis.analysis import Analysis, analyse
+from profiler.analysis.analysis import Analysis, analyse, stored_analysis
 from profiler.analysis.forecast import forecast
 from profiler.capture.alignment import AlignedCapture, load_aligned
 from profiler.capture.checks.verdict import Verdict, broken_places, refuse_failed, verdict
@@ -33,6 +33,7 @@ from profiler.capture.watchdog import watched
 from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
 from profiler.model.training import TrainedModel, TrainingOptions, finished_model, train
+from profiler.report.gallery import Measured
 from profiler.report.page import write_report
 from profiler.rig.faults import FaultName
 from profiler.rig.interface import Interface
@@ -312,18 +313,31 @@ def _aligned(folder, listener):
     return capture
 
 
+def measured(folder: CaptureFolder, listener: Listener) -> Measured:
+    """A capture and all that can be measured on it; `analysis.json` is written where it is missing.
+
+    Raises
+    ------
+    ProfilerError
+        The capture cannot be read or aligned.
+    """
+    capture = _aligned(folder, listener)
+    analysis = _measured(folder, capture, listener)
+    return Measured(folder.record().rig.name, capture, analysis)
+
+
 def _measured(folder, capture, listener):
     recorded = folder.record().response_sha256
-    if folder.analysis_path.is_file():
-        analysis = Analysis.load_json(folder.analysis_path)
-        if (analysis.response_sha256, analysis.delay_samples) == (
-            recorded,
-            capture.alignment.delay_samples,
-        ):
-            listener.finished("measure", _measured_words(analysis), skipped=True)
-            return analysis
+    there = stored_analysis(folder, capture)
+    if there is not None:
+        listener.finished("measure", _measured_words(there), skipped=True)
+        return there
     listener.started("measure")
-    analysis = analyse(capture, recorded)
+    analysis = analyse(
+        capture,
+        recorded,
+        on_progress=lambda fraction, name: listener.progress("measure", fraction, name),
+    )
     analysis.save(folder.analysis_path)
     listener.finished("measure", _measured_words(analysis))
     return analysis

@@ -205,6 +205,11 @@ def test_a_loopback_channel_gets_a_gain_of_its_own(idle):
     assert found.fingerprint.loopback_gain_db == pytest.approx(0.0, abs=0.001)
 
 
+def test_a_di_channel_is_not_taken_for_a_loopback(idle):
+    found = examined(wire(gain_db=-6.0, di_channel=2))
+    assert found.fingerprint.loopback_gain_db is None
+
+
 def test_the_loop_is_as_loud_as_the_ceiling_allows(idle):
     found = examined(wire(ceiling_dbfs=-20.0))
     assert found.fingerprint.highest_dbfs == pytest.approx(-20.0)

@@ -32,6 +32,7 @@ from profiler.capture.folder import CaptureFolder
 from profiler.definitions import Record
 from profiler.errors import CaptureError, DefinitionError, NotAligned
 from profiler.rig.faults import FaultName
+from profiler.rig.rig import di_column
 from profiler.stimulus.plan import SignalPlan
 
 Reference = Literal["loopback", "calibration", "excess-phase", "given"]
@@ -45,7 +46,7 @@ LARGEST_DRIFT = 0.5  # samples over a take; costs an ESR of about 1e-3 at its en
 
 ONE_CLOCK = "play and record by one clock (one interface, or a shared word clock)"
 
-METHOD = 2  # raised when the same take would be measured otherwise
+METHOD = 3  # raised when the same take would be measured otherwise
 
 WHOLE_TOLERANCE = 1e-3  # a delay this near a whole number is one: ESR 3e-8
 SINC_HALF_LENGTH = 96  # taps each side: flat within 1e-5 to 0.46 of the sample rate
@@ -78,13 +79,15 @@ class AlignedCapture:
     """Stimulus and response that belong together, sample by sample.
 
     The response is shifted by the whole delay, resampled by its fraction; its polarity
-    is as recorded (it belongs to the device). Both are `(n,)` float32, n the plan's frames.
+    is as recorded (it belongs to the device). Both are `(n,)` float32, n the plan's frames. The
+    DI, what was recorded before the cabinet, is shifted with the response; None for none.
     """
 
     plan: SignalPlan
     alignment: Alignment
     stimulus: np.ndarray
     response: np.ndarray
+    di: np.ndarray | None = None
 
     @property
     def sample_rate(self) -> int:
@@ -196,25 +199,34 @@ def align(
 
 
 def apply(
-    plan: SignalPlan, alignment: Alignment, stimulus: np.ndarray, response: np.ndarray
+    plan: SignalPlan,
+    alignment: Alignment,
+    stimulus: np.ndarray,
+    response: np.ndarray,
+    di: np.ndarray | None = None,
 ) -> AlignedCapture:
-    """Shift the response so that its sample k answers sample k of the stimulus.
+    """Shift the response so that its sample k answers sample k of the stimulus, and a DI with it.
 
     The whole part of the delay is a shift, the fraction a windowed sinc. A delay within
     1e-3 of a whole number is that number, and then no sample is changed.
     """
-    whole = round(alignment.delay_samples)
-    fraction = alignment.delay_samples - whole
-    margin = 0 if abs(fraction) < WHOLE_TOLERANCE else SINC_HALF_LENGTH
-    shifted = delays.piece(response, whole - margin, plan.frames + 2 * margin)
-    if margin:
-        shifted = scipy.signal.oaconvolve(shifted, fractional_taps(fraction), mode="valid")
     return AlignedCapture(
         plan=plan,
         alignment=alignment,
         stimulus=np.asarray(stimulus, dtype=np.float32)[: plan.frames],
-        response=shifted.astype(np.float32),
+        response=_shifted(response, alignment, plan.frames),
+        di=None if di is None else _shifted(di, alignment, plan.frames),
     )
+
+
+def _shifted(recorded, alignment, frames):
+    whole = round(alignment.delay_samples)
+    fraction = alignment.delay_samples - whole
+    margin = 0 if abs(fraction) < WHOLE_TOLERANCE else SINC_HALF_LENGTH
+    shifted = delays.piece(recorded, whole - margin, frames + 2 * margin)
+    if margin:
+        shifted = scipy.signal.oaconvolve(shifted, fractional_taps(fraction), mode="valid")
+    return shifted.astype(np.float32)
 
 
 def fractional_taps(fraction: float) -> np.ndarray:
@@ -268,7 +280,9 @@ def load_aligned(folder: CaptureFolder) -> AlignedCapture:
         )
         alignment.save(folder.alignment_path)
         basis.save(_basis_path(folder))
-    return apply(plan, alignment, stimulus, recorded[:, 0])
+    column = di_column(interface)
+    di = None if column is None or column >= recorded.shape[1] else recorded[:, column]
+    return apply(plan, alignment, stimulus, recorded[:, 0], di)
 
 
 class AlignmentBasis(Record):

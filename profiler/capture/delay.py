@@ -38,6 +38,10 @@ CEPSTRUM_OCTAVES = 4  # above half the sample rate, so that nothing folds back
 STEEPEST_SLOPE = 12.0  # |H| is continued beyond the band by a power of f, at most 72 dB/octave
 CONTINUED_FROM_RATIO = 2.0  # an octave at the band's edge says how it is continued
 EXPECTED_BEND = 1.0  # change of that power beyond the edge, which the phase within it shows
+CHI_TERMS = np.arange(1, 801, 2) ** -2.0  # of Legendre's chi function of order two
+
+LONGEST_TRANSFORM = 500_000  # samples that are correlated in one piece
+WIDE_STEP, NARROW_STEP = 3.2, 0.1  # samples, of the grid in which a delay is looked for first
 
 # Correlations nearer to a marker's peak than this belong to the device's own response.
 RINGING_SECONDS = 0.01
@@ -108,19 +112,21 @@ def matched_code(code, response, sample_rate, first, last, halves=(0, 1)):
     span = last - first + len(code)
     read = piece(response, first, span + half)
     searched = sum((1 - 2 * k) * read[k * half : k * half + span] for k in halves)
-    correlation = np.abs(scipy.signal.oaconvolve(searched, code[::-1], mode="valid"))
+    correlation = np.abs(_correlated(searched, code))
     peak = int(np.argmax(correlation))
-    if correlation[peak] == 0.0:
+    highest = correlation[peak]
+    if highest == 0.0:
         return first, 0.0
     near = round(RINGING_SECONDS * sample_rate)
-    away = np.abs(np.arange(len(correlation)) - peak)
-    if len(halves) == 2:  # a half of the marker matches the other, too
-        others = (away > near) & (np.abs(away - half) > near)
-    else:  # and where one is broken, the pieces of it anywhere around
-        others = (away > near) & (away < half - len(code))
-    elsewhere = correlation[others]
-    other = max(np.max(elsewhere, initial=0.0), 1e-6 * correlation[peak])
-    return first + peak, float(20 * np.log10(correlation[peak] / other))
+    # a half of the marker matches the other, too
+    own = (peak - half, peak, peak + half) if len(halves) == 2 else (peak,)
+    for at in own:
+        correlation[max(at - near, 0) : max(at + near + 1, 0)] = 0.0
+    if len(halves) == 1:  # and where one is broken, the pieces of it anywhere around
+        reach = half - len(code)
+        correlation = correlation[max(peak - reach + 1, 0) : peak + reach]
+    other = max(np.max(correlation), 1e-6 * highest)
+    return first + peak, float(20 * np.log10(highest / other))
 
 
 def marker_stretch(stimulus, response, placed: Placed, sample_rate, lag, halves=(0, 1)):
@@ -188,8 +194,7 @@ def relative_delays(stretches, sample_rate, best: int, *, rounds: int = 2):
             gains = _gains(moved, powers * transfer.response, band)
             transfer = _transfer(frequencies, moved / gains[:, None], powers, stretches[0].lag)
         reference = transfer.response * np.sum(powers, axis=0)
-        snr = _smooth(np.abs(transfer.response) ** 2 / _positive(transfer.variance))
-        weights = band * snr / (1 + snr)
+        weights = _weights(transfer, sample_rate)
     return offsets, transfer
 
 
@@ -215,8 +220,8 @@ def wiener(stretches, lag, sample_rate) -> Transfer:
 
 
 def offset_between(stretch: Stretch, transfer: Transfer, sample_rate) -> float:
-    """Delay of a stretch beyond that of H, in samples."""
-    weights = _band(transfer.frequencies, sample_rate).astype(float)
+    """Delay of a stretch beyond that of H, in samples, told by the lines that come back."""
+    weights = _weights(transfer, sample_rate)
     offset = _offset(stretch.cross, transfer.response, weights, frames_of(sample_rate))
     return stretch.lag - transfer.lag + offset
 
@@ -272,7 +277,7 @@ def excess_delay(transfer: Transfer, sample_rate) -> Delay | None:
         return None
     f, H, variance, lines = bins
     weights = 1.0 / (variance / np.abs(H) ** 2 + MODEL_PHASE**2 / np.minimum(lines, 8))
-    minimum = _minimum_phase(f, np.abs(H), sample_rate)
+    minimum = minimum_phase(f, np.abs(H), sample_rate)
     return _slope(
         f,
         H * np.exp(-1j * minimum),
@@ -291,6 +296,15 @@ def impulse_response(transfer: Transfer, frames, before):
     """H as `frames` taps, the tap `before` being no delay beyond the transfer's lag."""
     taps = scipy.fft.irfft(transfer.response, 2 * (len(transfer.response) - 1))
     return np.roll(taps, before)[:frames]
+
+
+def _correlated(signal, code):
+    """The correlation of a signal with a code, wherever it lies within the signal."""
+    if len(signal) > LONGEST_TRANSFORM:
+        return scipy.signal.oaconvolve(signal, code[::-1], mode="valid")
+    frames = scipy.fft.next_fast_len(len(signal), real=True)
+    both = scipy.fft.rfft(signal, frames) * np.conj(scipy.fft.rfft(code, frames))
+    return scipy.fft.irfft(both, frames)[: len(signal) - len(code) + 1]
 
 
 def _early(sample_rate):
@@ -326,6 +340,12 @@ def _transfer(frequencies, crosses, powers, lag, least=LEAST_POWER):
     return Transfer(frequencies, H, np.where(played, variance, NOT_PLAYED), lag)
 
 
+def _weights(transfer, sample_rate):
+    """How far the phase of each line is believed, 0 to 1: by its SNR, within the band."""
+    snr = _smooth(np.abs(transfer.response) ** 2 / _positive(transfer.variance))
+    return _band(transfer.frequencies, sample_rate) * snr / (1 + snr)
+
+
 def _gains(crosses, expected, band):
     """What each cross-spectrum is of the one that is expected, their mean being 1."""
     shared = np.sum((crosses * np.conj(expected)).real[:, band], axis=1)
@@ -345,17 +365,20 @@ def _offset(cross, reference, weights, frames):
     """Delay of one cross-spectrum against another: the peak of their whitened product."""
     product = cross * np.conj(reference)
     product = weights * product / _positive(np.abs(product))
-    finer = 8
+    finer = 2
     peaks = scipy.fft.irfft(product, finer * frames)
     at = int(np.argmax(peaks))
     left, middle, right = peaks[at - 1], peaks[at], peaks[(at + 1) % len(peaks)]
     offset = (at + 0.5 * (left - right) / (left - 2 * middle + right)) / finer
     offset -= frames if offset > frames / 2 else 0
-    # the slope of what phase is left, which is small now
-    lines = np.arange(len(product))
-    product = product * np.exp(2j * np.pi * lines * offset / frames)
-    slope = np.sum(lines * product.imag) / np.sum(lines**2 * np.abs(product))
-    return offset - slope * frames / (2 * np.pi)
+    # the slope of what phase is left: twice, as a sine is no straight line
+    lines = np.flatnonzero(product)
+    product = product[lines]
+    inertia = np.sum(lines**2 * np.abs(product))
+    for _ in range(2):
+        left_over = product * np.exp(2j * np.pi / frames * offset * lines)
+        offset -= np.sum(lines * left_over.imag) / inertia * frames / (2 * np.pi)
+    return offset
 
 
 def _binned(transfer, sample_rate):
@@ -387,8 +410,8 @@ def _longest_run(flags):
     return int(starts[longest]), int(stops[longest])
 
 
-def _minimum_phase(frequencies, magnitude, sample_rate):
-    """Phase that a magnitude implies, at its own frequencies, in radians.
+def minimum_phase(frequencies, magnitude, sample_rate):
+    """Phase that a magnitude implies, `(m,)` at its own rising frequencies, in radians.
 
     Beyond the band the magnitude is continued by a power of f, far above half the sample
     rate: so it goes on in a circuit, and what the converters' filters do there is not the
@@ -423,14 +446,17 @@ def _slope(f, H, weights, lag, sample_rate, *, search, nuisances):
     """
     omega = 2 * np.pi * f / sample_rate
     unit = H / np.abs(H)
-    grid = np.arange(-search, search, 0.1)
-    sums = np.array([np.sum(weights * unit * np.exp(1j * omega * delay)) for delay in grid])
-    best = int(np.argmax(np.abs(sums.real)))
-    polarity = 1 if sums[best].real > 0 else -1
+    # a delay of the grid is a wide step and a narrow one: their phasors multiply
+    narrow = np.arange(0.0, WIDE_STEP, NARROW_STEP)
+    wide = np.arange(-search, search, WIDE_STEP)
+    turned = (weights * unit)[:, None] * np.exp(1j * np.outer(omega, narrow))
+    sums = (np.exp(1j * np.outer(wide, omega)) @ turned).real.ravel()
+    best = int(np.argmax(np.abs(sums)))
+    polarity = 1 if sums[best] > 0 else -1
     columns = np.stack([-omega, *(column for column, _ in nuisances)], axis=1)
     expected = np.array([1e6, *(spread for _, spread in nuisances)])
     found = np.zeros(len(expected))
-    found[0] = grid[best]
+    found[0] = np.add.outer(wide, narrow).flat[best]
     robust = np.ones_like(weights)
     for _ in range(8):
         phase = np.angle(polarity * unit * np.exp(-1j * (columns @ found)))
@@ -450,5 +476,5 @@ def _phase_beyond(ratio):
     `ratio` is how far inside the edge: f/edge, at most 1. Bode's integral gives 2/pi times
     Legendre's chi function of order two.
     """
-    odd = np.arange(1, 801, 2)[:, None]
-    return 2 / np.pi * np.sum(np.asarray(ratio)[None, :] ** odd / odd**2, axis=0)
+    ratio = np.asarray(ratio)
+    return 2 / np.pi * ratio * np.polynomial.polynomial.polyval(ratio**2, CHI_TERMS)

@@ -2,7 +2,7 @@
 
 The response to the sweep, multiplied by the sweep's analytic inverse, is a row of impulse
 responses; that of the m-th harmonic stands L ln m before the linear one (Novak, Lotton, Simon,
-JAES 63(10), 2015).
+JAES 63(10), 2015), or as far behind it where the sweep went down.
 """
 
 import numpy as np
@@ -13,16 +13,22 @@ from profiler.stimulus.plan import Sweep
 from profiler.stimulus.sweep import inverse_spectrum
 from profiler.units import amplitude_to_db, db_to_amplitude
 
+LOWER_EDGE_RATIO = 0.35  # of a sweep's first frequency: twice there, nothing is lost
 BEFORE_SECONDS = 0.003  # of a linear response: it rings ahead in the converters
 
 
-def impulse_responses(response: np.ndarray, segment: Sweep, sample_rate: int) -> np.ndarray:
+def impulse_responses(
+    response: np.ndarray, segment: Sweep, sample_rate: int, *, harmonics: bool = False
+) -> np.ndarray:
     """All impulse responses of a sweep of peak 1 in one circle.
 
     Parameters
     ----------
     response : (n,) float array
         The response to the segment, from its first sample to its last.
+    harmonics : bool
+        Whether they are wanted for themselves: then the band goes on to half the sample rate, and
+        rises softly at its lower end.
 
     Returns
     -------
@@ -32,15 +38,20 @@ def impulse_responses(response: np.ndarray, segment: Sweep, sample_rate: int) ->
     """
     frames = scipy.fft.next_fast_len(2 * len(response), real=True)
     bins = scipy.fft.rfftfreq(frames, 1 / sample_rate)
-    band = (bins >= segment.start_hz / 2) & (bins < min(1.2 * segment.stop_hz, sample_rate / 2))
+    if harmonics:
+        # the sweep's own spectrum has not vanished there: a hard edge would ring
+        band = np.clip(bins / (LOWER_EDGE_RATIO * segment.start_hz) - 1.0, 0.0, 1.0)
+    else:
+        band = (bins >= segment.start_hz / 2) & (bins < min(1.2 * segment.stop_hz, sample_rate / 2))
     spectrum = scipy.fft.rfft(np.asarray(response, np.float64), frames) / sample_rate
-    return scipy.fft.irfft(np.where(band, spectrum * inverse_spectrum(segment, bins), 0.0), frames)
+    return scipy.fft.irfft(band * spectrum * inverse_spectrum(segment, bins), frames)
 
 
 def swept(capture: AlignedCapture) -> np.ndarray | None:
-    """The impulse responses of a capture's first sweep; None where its plan has none."""
+    """The impulse responses of a capture's first sweep that goes up; None where there is none."""
     for placed in capture.plan.of_kind("sweep"):
-        if isinstance(placed.segment, Sweep):
+        # of one that goes down, harmonics stand where an echo would
+        if isinstance(placed.segment, Sweep) and placed.segment.direction == "up":
             played = float(db_to_amplitude(placed.segment.level_dbfs + capture.plan.gain_db))
             answer = capture.response[placed.slice] / played
             return impulse_responses(answer, placed.segment, capture.sample_rate)

@@ -4,6 +4,7 @@ Its soft steps say whether a gate swallows them or the device is driven already 
 sound; what stands beside the tone is noise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,12 @@ import scipy.fft
 
 from profiler.capture.alignment import AlignedCapture
 from profiler.stimulus.plan import Placed, Staircase
-from profiler.units import db_to_amplitude
+from profiler.units import amplitude_to_db, db_to_amplitude
 
 BURST_BAND_HZ = (200.0, 4000.0)  # in which a burst of noise is told from hum and hiss
 STEP_SETTLING_SECONDS = 0.05  # of a step of the ladder, not measured
 STEP_END_SECONDS = 0.005
+SIGMAS = 4.0  # by which a tone must be missed
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,35 @@ def ladder_steps(capture: AlignedCapture, placed: Placed) -> list[Step]:
     segment, rate = placed.segment, capture.sample_rate
     if not isinstance(segment, Staircase):
         return []
-    length = segment.seconds / segment.steps
+    length = segment.step_seconds
     if length < 2 * (STEP_SETTLING_SECONDS + STEP_END_SECONDS):
         return []
-    rise_db = (segment.level_dbfs - segment.lowest_dbfs) / (segment.steps - 1)
     steps = []
-    for index in range(segment.steps):
+    for index, level_dbfs in enumerate(segment.levels_dbfs):
         begin = placed.start / rate + index * length
         first = round((begin + STEP_SETTLING_SECONDS) * rate)
         tone = capture.response[first : round((begin + length - STEP_END_SECONDS) * rate)]
         amplitude, noise, burst = beside_tone(tone, segment.frequency, rate)
-        level = segment.lowest_dbfs + index * rise_db + capture.plan.gain_db
+        level = level_dbfs + capture.plan.gain_db
         steps.append(
             Step(begin, float(db_to_amplitude(level)), amplitude, float(np.sqrt(noise)), burst)
         )
     return steps
+
+
+def swallowed_db(steps: Sequence[Step]) -> list[float]:
+    """By how much each step falls short of the gain of any louder one; 0 where noise hides it.
+
+    No step is read softer than noise allows it to be, and the loudest falls short of none.
+    """
+    sigma = max((step.sigma for step in steps), default=0.0)
+    drops = []
+    for index, step in enumerate(steps):
+        louder = max((s.amplitude / s.played for s in steps[index + 1 :]), default=0.0)
+        heard = max(step.amplitude, SIGMAS * sigma)
+        ratio = louder * step.played / heard if heard > 0.0 else 0.0
+        drops.append(max(float(amplitude_to_db(ratio)), 0.0) if ratio > 0.0 else 0.0)
+    return drops
 
 
 def beside_tone(tone: np.ndarray, frequency: float, rate: int) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from profiler.errors import SafetyStop
-from profiler.rig.rig import PortAudioInterface, Rig
+from profiler.rig.rig import PortAudioInterface, Rig, recorded_channels
 from profiler.stimulus.plan import (
     MARKER_CODE_SECONDS,
     PROBE_TONE_SECONDS,
@@ -120,15 +120,14 @@ def announce(rig: Rig, plan: SignalPlan, full_scale_dbu: float | None = None) ->
     _check_heat(rig, plan, ceiling, audible)
     _check_frequencies(rig, plan, audible)
 
-    device, channels = f"simulated {rig.chain.circuit or 'wire'}", (1, 1)
+    device, send_channel = f"simulated {rig.chain.circuit or 'wire'}", 1
     if isinstance(interface, PortAudioInterface):
-        device, channels = interface.device, (interface.send_channel, interface.return_channel)
-    loopback = () if interface.loopback_channel is None else (interface.loopback_channel,)
+        device, send_channel = interface.device, interface.send_channel
     return Announcement(
         rig=rig.name,
         device=device,
-        send_channel=channels[0],
-        return_channels=(channels[1], *loopback),
+        send_channel=send_channel,
+        return_channels=recorded_channels(interface),
         signal=plan.name,
         peak_dbfs=plan.peak_dbfs,
         peak_dbu=None if full_scale_dbu is None else plan.peak_dbfs + full_scale_dbu,
@@ -280,13 +279,22 @@ def _levels(segment: Segment):
             yield level, PROBE_TONE_SECONDS, segment.frequency
         case "burst":
             yield level, segment.tone_seconds, segment.frequency
+        case "pump":
+            yield segment.probe_dbfs, segment.before_seconds, segment.probe_frequency
+            yield level, segment.tone_seconds, segment.frequency
+            yield segment.probe_dbfs, segment.after_seconds, segment.probe_frequency
         case "sweep":
             yield level, segment.sweep_seconds, segment.start_hz
         case "staircase":
-            rise = (level - segment.lowest_dbfs) / (segment.steps - 1)
-            for step in range(segment.steps):
-                at = segment.lowest_dbfs + step * rise
-                yield at, segment.seconds / segment.steps, segment.frequency
+            for at in segment.levels_dbfs:
+                yield at, segment.step_seconds, segment.frequency
+        case "twin-tone":
+            for at in segment.levels_dbfs:
+                yield at, segment.step_seconds, segment.first_hz
+        case "level-step":
+            yield segment.soft_dbfs, segment.before_seconds, segment.frequency
+            yield level, segment.loud_seconds, segment.frequency
+            yield segment.soft_dbfs, segment.after_seconds, segment.frequency
         case "sine" | "reference":
             yield level, segment.duration, segment.frequency
         case _:

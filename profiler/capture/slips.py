@@ -546,13 +546,21 @@ def _refuse_slipped_edges(stimulus, response, found, absolute, transfer, rate):
     the marker in step with the take; only its edge is out of step."""
     code, half = round(MARKER_CODE_SECONDS * rate), half_frames(rate)
     offsets = absolute - np.median(absolute) + transfer.lag
+    longest = round(max(EDGE_SECONDS) * rate)
+    heads, tails = (
+        [
+            _heard_and_due(stimulus, response, a.placed.start + first, longest, lag, transfer, rate)
+            for a, lag in zip(found, offsets, strict=True)
+        ]
+        for first in (0, half + code - longest)
+    )
     for seconds in EDGE_SECONDS:
         frames = round(seconds * rate)
-        for anchor, first in ((found[0], 0), (found[-1], half + code - frames)):
-            alike = [
-                _follows(stimulus, response, a.placed.start + first, frames, lag, transfer, rate)
-                for a, lag in zip(found, offsets, strict=True)
-            ]
+        for anchor, first, edges, edge in (
+            (found[0], 0, heads, slice(frames)),
+            (found[-1], half + code - frames, tails, slice(longest - frames, longest)),
+        ):
+            alike = [float(_likeness(heard[edge], due[edge])) for heard, due in edges]
             own = alike.pop(0 if anchor is found[0] else -1)
             usual = np.median(alike)
             if own < 0.5 * usual and usual > 0.4:
@@ -587,12 +595,11 @@ def _is_mute(stimulus, response, anchor, first, transfer, rate):
     return np.sum(heard**2) < MUTE_BELOW * np.sum(due**2)
 
 
-def _follows(stimulus, response, start, frames, lag, transfer, rate):
-    """Correlation coefficient of the response with what H predicts."""
+def _heard_and_due(stimulus, response, start, frames, lag, transfer, rate):
+    """A piece of the response, and what H predicts there."""
     first = start + round(lag)
-    y = delays.piece(response, first, frames)
-    p = _predicted(stimulus, transfer, first, frames, lag, rate)
-    return float(_likeness(y, p))
+    due = _predicted(stimulus, transfer, first, frames, lag, rate)
+    return delays.piece(response, first, frames), due
 
 
 def _displacement(stimulus, response, start, frames, lag, transfer, rate, latest=None):

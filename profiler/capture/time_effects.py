@@ -34,6 +34,7 @@ TONE_SECONDS = 0.5  # that a tone lasts at least after that
 MODULATION_BLOCK_SECONDS = 0.01
 MODULATION_HZ = (0.5, 20.0)
 NOISE_MARGIN = 4.0  # of the power of a modulation over that of noise
+STEP_LEAVES = 0.25  # of a modulation: a waver of 0.5 Hz or more leaves half without a step
 TREMOLO_RATIO = 3.0  # of the level's modulation over the phase's
 
 
@@ -120,7 +121,10 @@ def _noise_a_second(capture):
 
 
 def _modulation(tone, frequency, rate, at_seconds):
-    """How a tone moves between 0.5 and 20 Hz; None where noise would move it as well."""
+    """How a tone moves between 0.5 and 20 Hz; None where noise would move it as well.
+
+    Nor does a tone waver that is steady before and after a single step: a knob was moved.
+    """
     block = round(MODULATION_BLOCK_SECONDS * rate)
     turning = np.exp(-2j * np.pi * frequency / rate * np.arange(len(tone)))
     carried = tone * turning
@@ -128,31 +132,67 @@ def _modulation(tone, frequency, rate, at_seconds):
     if not np.all(slow != 0.0):
         return None
     moved = np.log(slow / np.mean(slow))  # nepers and radians
-    level = _without_trend(moved.real)
-    phase = _without_trend(np.unwrap(moved.imag))
+    course = moved.real + 1j * np.unwrap(moved.imag)
+    steady = _without_trend(course)
     bins = np.fft.rfftfreq(len(slow), block / rate)
-    band = (bins > 0.0) & (bins >= MODULATION_HZ[0]) & (bins <= MODULATION_HZ[1])
-    beyond = bins > 1.5 * MODULATION_HZ[1]
-    spread = []
-    for course in (level, phase):
-        power = np.abs(np.fft.rfft(course) / len(course)) ** 2 * 2.0
-        noise = np.median(power[beyond]) / np.log(2.0) * np.count_nonzero(band)
-        within = np.sum(power[band])
-        spread.append(np.sqrt(within - noise) if within > NOISE_MARGIN * noise else 0.0)
-    if not any(spread):
-        return None
+    level, phase = _spreads(steady, bins)
+    if np.hypot(*_spreads(_without_step(course), bins)) <= STEP_LEAVES * np.hypot(level, phase):
+        return None  # nothing moves, or all at once
     nepers_to_db = 2.0 * np.sqrt(2.0) * float(amplitude_to_db(np.e))
-    strongest = int(np.argmax(np.where(band, np.abs(np.fft.rfft(level)), 0.0)))
+    strongest = int(np.argmax(np.where(_wavers(bins), np.abs(np.fft.rfft(steady.real)), 0.0)))
     return Modulation(
         at_seconds=at_seconds,
-        peak_to_peak_db=nepers_to_db * float(max(spread)),
-        level_db=nepers_to_db * float(spread[0]),
-        phase_db=nepers_to_db * float(spread[1]),
+        peak_to_peak_db=nepers_to_db * max(level, phase),
+        level_db=nepers_to_db * level,
+        phase_db=nepers_to_db * phase,
         frequency=float(bins[strongest]),
     )
 
 
+def _wavers(bins):
+    return (bins > 0.0) & (bins >= MODULATION_HZ[0]) & (bins <= MODULATION_HZ[1])
+
+
+def _spreads(course, bins):
+    """RMS of a course's level and of its phase between 0.5 and 20 Hz; 0 where noise has it too."""
+    beyond = bins > 1.5 * MODULATION_HZ[1]
+    spreads = []
+    for part in (course.real, course.imag):
+        power = np.abs(np.fft.rfft(part) / len(part)) ** 2 * 2.0
+        noise = np.median(power[beyond]) / np.log(2.0) * np.count_nonzero(_wavers(bins))
+        within = np.sum(power[_wavers(bins)])
+        spreads.append(float(np.sqrt(within - noise)) if within > NOISE_MARGIN * noise else 0.0)
+    return spreads
+
+
 def _without_trend(course):
     """A course over time without the straight line through it: what warms up is no effect."""
-    at = np.arange(len(course))
-    return course - np.polyval(np.polyfit(at, course, 1), at)
+    return _without(course, *_straight(course))
+
+
+def _without_step(course):
+    """A course without the straight line and the one step that together explain most of it.
+
+    The blocks on either side of the step are left out: it lies within one of them.
+    """
+    blocks = len(course)
+    before = np.arange(1, blocks)  # so many blocks come before the step
+    time = np.arange(blocks) - 0.5 * (blocks - 1)
+    # the energy of a step, 1 before and 0 behind, and what it shares with the course, each
+    # without a straight line
+    energy = before - before**2 / blocks - np.cumsum(time)[:-1] ** 2 / np.sum(time**2)
+    shared = np.cumsum(_without_trend(course))[:-1]
+    explained = (np.abs(shared) ** 2 / energy)[1:-1]
+    at = int(before[1 + np.argmax(explained)])
+    around = np.eye(blocks)[at - 1 : at + 1]
+    return _without(course, *_straight(course), np.arange(blocks) < at, *around)
+
+
+def _straight(course):
+    return np.ones(len(course)), np.arange(len(course))
+
+
+def _without(course, *shapes):
+    """What the best sum of some shapes leaves of a course."""
+    columns = np.stack(shapes, axis=1).astype(float)
+    return course - columns @ np.linalg.lstsq(columns, course, rcond=None)[0]

@@ -96,7 +96,8 @@ def span_of(stimulus, response, start, stop, lags, rate, *, linear=False) -> Spa
     quiet = 10 ** (QUIET_DB / 10) * np.max(power)
     weights = 1.0 / np.sqrt(power + quiet + 1e-30)  # (b,): a loud block is worth no more
     played = _spectra(curves, starts - start, frames, band) * weights
-    return Span(starts, frames, np.moveaxis(played, 0, -1), recorded * weights, band.start)
+    played = np.ascontiguousarray(np.moveaxis(played, 0, -1))  # products of its matrices are fast
+    return Span(starts, frames, played, recorded * weights, band.start)
 
 
 def filters_of(span: Span, blocks=slice(None), delay=0) -> Filters:

@@ -102,7 +102,8 @@ class Watchdog:
         self._sent_power = np.zeros(windows)
         self._returned_power = np.zeros(windows)
         self._unjudged = np.zeros(windows, np.bool_)
-        for place in plan.of_kind("sweep"):  # its level says nothing of what a filter leaves of it
+        for place in plan.of_kind("sweep", "twin-tone"):
+            # its level says nothing of what a filter leaves of it
             first, last = (max(at - begins, 0) // self._window for at in (place.start, place.stop))
             self._unjudged[first : last + 1] = True
         self._past = 1 + math.ceil(LONGEST_ROUND_TRIP / (TICKS_PER_WINDOW * TICK_SECONDS))

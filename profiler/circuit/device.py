@@ -31,6 +31,16 @@ class Device(Protocol):
     def process(self, block: np.ndarray) -> np.ndarray:
         """`(n,)` samples in, `(n,)` float64 out; how a stream is cut changes no bit of it."""
 
+    def process_with_di(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same, and what goes to the cabinet; without a cabinet that is the same."""
+
+
+class Stream(Protocol):
+    """What is played through in blocks: a cabinet."""
+
+    def process(self, block: np.ndarray) -> np.ndarray:
+        """`(n,)` samples in, `(n,)` out."""
+
 
 class Wire:
     """What goes in comes out."""
@@ -39,6 +49,10 @@ class Wire:
 
     def process(self, block: np.ndarray) -> np.ndarray:
         return np.array(block, dtype=np.float64)
+
+    def process_with_di(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        out = self.process(block)
+        return out, out
 
 
 class Circuit:
@@ -53,6 +67,26 @@ class Circuit:
     def process(self, block: np.ndarray) -> np.ndarray:
         inner = self._resampler.up(np.asarray(block, dtype=np.float64))
         return self._resampler.down(self.circuit.run(inner))
+
+    def process_with_di(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        out = self.process(block)
+        return out, out
+
+
+class WithCabinet:
+    """A device that is heard through a cabinet."""
+
+    def __init__(self, device: Device, cabinet: Stream):
+        self.latency_samples = device.latency_samples
+        self._device = device
+        self._cabinet = cabinet
+
+    def process(self, block: np.ndarray) -> np.ndarray:
+        return self.process_with_di(block)[0]
+
+    def process_with_di(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        before = self._device.process(block)
+        return self._cabinet.process(before), before
 
 
 def create(circuit: str, controls: dict[str, float | str], sample_rate: int) -> Device:

@@ -1,9 +1,36 @@
-"""A pair of diodes back to back: what a clipping pedal clips with."""
+"""Diodes: of silicon and germanium, light-emitting, and of glass.
+
+A pair of them back to back is what a clipping pedal clips with.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+
+
+class Junction(NamedTuple):
+    """A semiconductor diode after Shockley: I = Is (exp(V / (n Vt)) - 1)."""
+
+    saturation_amperes: float
+    emission_volts: float  # n Vt
+
+
+class VacuumDiode(NamedTuple):
+    """A rectifier tube after Child and Langmuir: I = perveance V ** 1.5, none backwards."""
+
+    perveance: float  # A / V ** 1.5
+
+
+DIODE_1N914 = Junction(saturation_amperes=2.52e-9, emission_volts=1.752 * 25.85e-3)
+DIODE_1N34A = Junction(saturation_amperes=2.0e-7, emission_volts=1.3 * 25.85e-3)  # germanium
+DIODE_1N4007 = Junction(saturation_amperes=14.11e-9, emission_volts=1.984 * 25.85e-3)
+LED_RED = Junction(saturation_amperes=93.2e-12, emission_volts=3.73 * 25.85e-3)  # 1.8 V at 10 mA
+
+# The data sheets' drop at their rated current, each plate.
+RECTIFIER_GZ34 = VacuumDiode(perveance=0.225 / 17.0**1.5)
+RECTIFIER_5U4GB = VacuumDiode(perveance=0.275 / 44.0**1.5)
+RECTIFIER_5Y3GT = VacuumDiode(perveance=0.125 / 50.0**1.5)
 
 
 class DiodePair(NamedTuple):

@@ -29,6 +29,7 @@ COMMANDS = {
     "import": ("importing", "Make a capture of a pair recorded elsewhere."),
     "check": ("check", "Is a take whole, is it the device, and what spoilt it?"),
     "settle": ("settle", "How long after a tone starts or stops does the amp settle?"),
+    "analyse": ("analyse", "All that can be measured on a capture, and figures."),
     "train": ("train", "Train a neural model of a captured device."),
     "verify": ("verify", "Compare an exported model with the device."),
     "export": ("export", "Write a trained model for a player."),

@@ -100,7 +100,7 @@ def _facts(result):
     latency_ms = 1e3 * alignment.delay_samples / rate
     yield "latency", f"{alignment_words(alignment)}, {latency_ms:.2f} ms"
     yield "polarity", polarity_words(alignment)
-    floor = analysis.noise_floor_rms_dbfs
+    floor = analysis.noise and analysis.noise.rms_dbfs
     yield "noise floor", "unknown" if floor is None else f"{floor:.1f} dBFS RMS"
     if analysis.settling is not None:
         for burst in analysis.settling.bursts:

@@ -4,12 +4,14 @@ A JSON object: `version`, `architecture`, `config`, `weights` (one flat list), `
 `metadata`. An A1 WaveNet is written as version 0.5.4 with the keys of that time, which every
 player takes. Read are the A1 WaveNets of versions 0.5 to 0.7, in those keys and in the ones
 that the NAM trainer writes since 0.7; whatever a newer file may hold beyond an A1 (bottlenecks,
-FiLM, grouped convolutions, other activations) is refused by name.
+FiLM, grouped convolutions, other activations) is refused by name. A cabinet is written and read as
+a *Linear* model: its impulse response is all that is in it.
 
 Conventions
 -----------
 Weights are as in `profiler.model.wavenet`; the last one is the head scale. Players ignore
-`config.head_scale`, so it is written with the same value, and not read.
+`config.head_scale`, so it is written with the same value, and not read. Those of a Linear model
+are the impulse response, the newest sample's tap first, then the bias where it has one.
 """
 
 import datetime
@@ -95,6 +97,16 @@ class LoadedModel:
         return self.network.sample_rate
 
 
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """An impulse response as a `.nam` holds it."""
+
+    impulse: np.ndarray  # (n,) float32: the output for a sample of 1, then silence
+    sample_rate: int | None  # in Hz; None where the file does not say
+    bias: float = 0.0  # that is added to every sample
+    metadata: dict = field(default_factory=dict)
+
+
 def metadata_of(
     network: WaveNet,
     *,
@@ -154,6 +166,40 @@ def write(path: Path, network: WaveNet, metadata: Metadata) -> None:
     }
     if network.sample_rate is not None:  # players cannot read null
         content["sample_rate"] = network.sample_rate
+    _write(path, content)
+
+
+def write_linear(path: Path, model: LinearModel) -> None:
+    """Write an impulse response as a Linear `.nam`, beside its final name first.
+
+    A player computes it sample by sample, by as many products as it has taps: 8192 of them take a
+    good part of a core.
+
+    Raises
+    ------
+    ExportError
+        No taps, or a tap or a bias that is not finite.
+    """
+    impulse = np.asarray(model.impulse, np.float32)
+    if impulse.ndim != 1 or not impulse.size or not np.isfinite([*impulse, model.bias]).all():
+        raise ExportError(
+            f"{path}: got an impulse response of shape {impulse.shape}, expected finite taps: "
+            "measure the cabinet again"
+        )
+    has_bias = model.bias != 0.0
+    content: dict[str, object] = {
+        "version": VERSION,
+        "architecture": "Linear",
+        "config": {"receptive_field": len(impulse), "bias": has_bias},
+        "weights": [*map(float, impulse), *([float(model.bias)] if has_bias else [])],
+        "metadata": model.metadata,
+    }
+    if model.sample_rate is not None:  # players cannot read null
+        content["sample_rate"] = model.sample_rate
+    _write(path, content)
+
+
+def _write(path, content):
     with replacing(Path(path)) as beside:
         beside.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -167,27 +213,36 @@ def read(path: Path) -> LoadedModel:
         Not such a file: what is wrong with it, in one line.
     """
     path = Path(path)
-    file = _validated(_File, _parsed(path), path)
-    match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", file.version)
-    if match is None or (int(match[1]), int(match[2])) not in ((0, 5), (0, 6), (0, 7)):
+    file = _file(path)
+    if file.architecture == "Linear":
         raise ExportError(
-            f"{path}: is of version {file.version!r}, expected 0.5.0 to 0.7.x: export it again "
-            "for a current player"
+            f"{path}: is a Linear model, an impulse response and no amp: load it as a cabinet"
         )
     if file.architecture != "WaveNet":
         raise ExportError(f"{path}: is a {file.architecture} model, expected an A1 WaveNet")
     config = _config(file.config, path)
-    with np.errstate(over="ignore"):  # too large for float32: refused below
-        weights = np.asarray(file.weights, np.float64).astype(np.float32)
-    if len(weights) != config.parameter_count:
-        raise ExportError(
-            f"{path}: holds {len(weights)} weights, but its config needs "
-            f"{config.parameter_count}: the file is damaged or was edited, export it again"
-        )
-    if not np.isfinite(weights).all():
-        raise ExportError(f"{path}: holds weights that are not finite: export it again")
-    rate = None if file.sample_rate is None else round(file.sample_rate)
-    return LoadedModel(path, WaveNet(config, weights, rate), file.metadata or {})
+    weights = _weights(file, config.parameter_count, path)
+    return LoadedModel(path, WaveNet(config, weights, file.rate), file.metadata or {})
+
+
+def read_linear(path: Path) -> LinearModel:
+    """The impulse response in a Linear `.nam`.
+
+    Raises
+    ------
+    ExportError
+        Not such a file: what is wrong with it, in one line.
+    """
+    path = Path(path)
+    file = _file(path)
+    if file.architecture != "Linear":
+        raise ExportError(f"{path}: is a {file.architecture} model, expected a Linear one")
+    config = _validated(_LinearConfig, file.config, path, "config")
+    weights = _weights(file, config.receptive_field + config.bias, path)
+    bias = float(weights[-1]) if config.bias else 0.0
+    return LinearModel(
+        weights[: config.receptive_field], file.rate, bias, metadata=file.metadata or {}
+    )
 
 
 def load_model(path: Path) -> LoadedModel:
@@ -221,8 +276,17 @@ class _File(_Read):
     sample_rate: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     metadata: dict | None = None
 
+    @property
+    def rate(self) -> int | None:
+        return None if self.sample_rate is None else round(self.sample_rate)
+
 
 _Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _LinearConfig(_Read):
+    receptive_field: _Count
+    bias: bool
 
 
 class _LegacyLayer(_Read):
@@ -256,6 +320,32 @@ _ABSENT_FROM_A1 = {
 }
 
 
+def _file(path):
+    """What every `.nam` holds, of a version that is known."""
+    file = _validated(_File, _parsed(path), path)
+    match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", file.version)
+    if match is None or (int(match[1]), int(match[2])) not in ((0, 5), (0, 6), (0, 7)):
+        raise ExportError(
+            f"{path}: is of version {file.version!r}, expected 0.5.0 to 0.7.x: export it again "
+            "for a current player"
+        )
+    return file
+
+
+def _weights(file, count, path):
+    """The weights of a file, float32: so many, and finite."""
+    with np.errstate(over="ignore"):  # too large for float32: refused below
+        weights = np.asarray(file.weights, np.float64).astype(np.float32)
+    if len(weights) != count:
+        raise ExportError(
+            f"{path}: holds {len(weights)} weights, but its config needs {count}: the file is "
+            "damaged or was edited, export it again"
+        )
+    if not np.isfinite(weights).all():
+        raise ExportError(f"{path}: holds weights that are not finite: export it again")
+    return weights
+
+
 def _parsed(path):
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
@@ -282,8 +372,9 @@ def _validated(model, data, path, where=""):
         key = ".".join(str(part) for part in (where, *details["loc"]) if part != "")
         found = details.get("input")
         shown = f", found {found!r}" if isinstance(found, str | int | float | None) else ""
+        expected = "a Linear model" if model is _LinearConfig else "an A1 WaveNet"
         raise ExportError(
-            f"{path}: {key or 'the file'}: {details['msg']}{shown}: not an A1 WaveNet's"
+            f"{path}: {key or 'the file'}: {details['msg']}{shown}: not {expected}'s"
         ) from None
 
 

@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 
 import profiler
-from profiler.analysis.analysis import Analysis, analyse
+from profiler.analysis.analysis import analyse, stored_analysis
 from profiler.analysis.error import esr_words
-from profiler.analysis.response import sweep_response
-from profiler.analysis.settling import LEVELS_DB, settling_curve
 from profiler.capture.alignment import AlignedCapture, load_aligned
 from profiler.capture.checks.verdict import verdict
 from profiler.capture.folder import CaptureFolder, CaptureRecord
@@ -21,22 +19,11 @@ from profiler.errors import ProfilerError
 from profiler.export.nam import load_model
 from profiler.model.streaming import render
 from profiler.model.training import TrainedModel, load_trained
-from profiler.report.drawing import Drawing
 from profiler.report.figures.model import Point, overlay, training
-from profiler.report.figures.response import response
-from profiler.report.figures.settling import settling
+from profiler.report.gallery import Measured, Picture, gallery
+from profiler.report.measures import measured_facts
 from profiler.rig.rig import Rig
 from profiler.verify.verification import Verification
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page."""
-
-    title: str
-    drawing: Drawing
-    alt: str  # what it shows, for who cannot see it
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -92,13 +79,12 @@ def gather(folder: CaptureFolder) -> ReportContents:
     except ProfilerError as error:
         found.notes.append(f"Not aligned: {error}")
     else:
-        analysis = _analysis(folder, record, capture)
+        analysis = stored_analysis(folder, capture) or analyse(capture, record.response_sha256)
         found.facts += alignment_facts(capture)
-        found.facts += analysis_facts(analysis)
+        found.facts += measured_facts(analysis)
         found.notes += analysis.warnings
         _add_overlay(found, capture, best)
-        _add_settling(found, capture, analysis)
-        _add_response(found, capture)
+        found.pictures += gallery([Measured(record.rig.name, capture, analysis)])
     if not models:
         found.notes.append(f"No model yet: ampscope train {folder.path}")
     for model in models:
@@ -188,27 +174,6 @@ def alignment_facts(capture: AlignedCapture) -> list[tuple[str, str]]:
     return facts
 
 
-def analysis_facts(analysis: Analysis) -> list[tuple[str, str]]:
-    """Noise floor, settling and rest times in words."""
-    floor = analysis.noise_floor_rms_dbfs
-    facts = [("noise floor", "not known" if floor is None else f"{floor:.1f} dBFS RMS")]
-    if analysis.settling is None:
-        return facts
-    bursts = analysis.settling.bursts
-    for name, times in (("settling time", "settling_ms"), ("rest time", "rest_ms")):
-        lines = [
-            f"{burst.level_dbfs:g} dBFS: {_times(getattr(burst, times))}"
-            + ("" if burst.steady else ", not yet steady")
-            for burst in bursts
-        ]
-        facts.append((name, "\n".join(lines)))
-    samples = analysis.settling.receptive_field_samples
-    if samples is not None:
-        milliseconds = 1e3 * samples / analysis.settling.sample_rate
-        facts.append(("receptive field", f"{samples} samples ({milliseconds:.0f} ms) recommended"))
-    return facts
-
-
 def model_facts(
     name: str, trained: TrainedModel, verification: Verification | None
 ) -> list[tuple[str, str]]:
@@ -238,22 +203,6 @@ def model_facts(
 
 def _ratio(ratio):
     return f"{ratio:.1f}" if ratio < 100.0 else f"{ratio:,.0f}"
-
-
-def _times(times):
-    reached = (
-        f"{milliseconds:.0f} ms to {threshold} dB" if milliseconds is not None else None
-        for threshold, milliseconds in times.items()
-    )
-    return ", ".join(filter(None, reached)) or "not reached"
-
-
-def _analysis(folder, record, capture):
-    if folder.analysis_path.is_file():
-        analysis = Analysis.load_json(folder.analysis_path)
-        if analysis.response_sha256 == record.response_sha256:
-            return analysis
-    return analyse(capture, record.response_sha256)
 
 
 def _models(folder, notes):
@@ -309,41 +258,6 @@ def _add_overlay(found, capture, model):
             "their difference, and the levels of both.",
             f"Segment “{passage.segment.name}”, which was not trained on: "
             "where the device is loudest, and the whole of it.",
-        )
-    )
-
-
-def _add_settling(found, capture, analysis):
-    if analysis.settling is None:
-        return
-    tone = analysis.settling.bursts[0].frequency
-    levels = ", ".join(f"{burst.level_dbfs:g}" for burst in analysis.settling.bursts)
-    found.pictures.append(
-        Picture(
-            "Settling",
-            settling(settling_curve(capture), LEVELS_DB),
-            f"How the response to tones of {tone:g} Hz at {levels} dBFS nears its steady state.",
-            f"Bursts of {tone:g} Hz: how far each period still is from the steady one, by energy. "
-            "The dotted lines are the levels at which settling times are read.",
-        )
-    )
-
-
-def _add_response(found, capture):
-    if next(capture.plan.of_kind("sweep"), None) is None:
-        found.notes.append("No sweep in the stimulus: the frequency response is not known.")
-        return
-    swept = sweep_response(capture)
-    found.pictures.append(
-        Picture(
-            "Frequency response",
-            response(
-                swept.frequencies, swept.magnitude_db, {2: swept.second_db, 3: swept.third_db}
-            ),
-            "Magnitude of the linear response over frequency, and of the second and third "
-            "harmonic.",
-            f"From a sweep at {swept.level_dbfs:g} dBFS. A harmonic stands at the frequency that "
-            "it comes from.",
         )
     )
 

@@ -1,4 +1,4 @@
-"""Drawing: how every figure looks, as SVG to stand in a page and as PNG to be sent around.
+"""Drawing: how every figure looks, as SVG to stand in a page, and as a file to be sent around.
 
 Ink and paper of an SVG are the page's: text and axes have its colour, so that one figure does for
 light and dark. A curve differs from the others by its dashes and its lightness, never by its
@@ -13,22 +13,25 @@ import functools
 import io
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
 import matplotlib.rcsetup
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH_INCHES = 4.6  # 331 points, about as wide as a phone's page
 ROW_INCHES = 1.7
 SINGLE_INCHES = 2.6  # of a figure with one row
 POINTS = 500  # of a curve: more than a screen shows
+LINE_LETTERS = 56  # of a legend's, that fit on a line of that width
+HANDLE_LETTERS = 6  # that the sign of a curve is wide
 PNG_WIDTH_PIXELS = 1380  # three for each point and a bit: sharp on a phone and on paper
 
 P = typing.ParamSpec("P")
@@ -71,10 +74,18 @@ class Drawing:
             text = unwanted.sub("", text)
         return text
 
+    def svg_file(self) -> str:
+        """An SVG to stand alone: on white paper, with a size."""
+        file = io.StringIO()
+        style = _style(_ON_WHITE) | {"figure.facecolor": "white", "svg.hashsalt": self.name}
+        with matplotlib.rc_context(style):
+            FigureCanvasSVG(self.draw()).print_svg(file, metadata={"Date": None, "Creator": None})
+        return file.getvalue()
+
     def png(self) -> bytes:
         """The figure on white paper, `PNG_WIDTH_PIXELS` wide."""
         file = io.BytesIO()
-        with matplotlib.rc_context(_style(_ON_WHITE) | {"savefig.facecolor": "white"}):
+        with matplotlib.rc_context(_style(_ON_WHITE) | {"figure.facecolor": "white"}):
             figure = self.draw()
             figure.set_dpi(PNG_WIDTH_PIXELS / figure.get_figwidth())
             FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
@@ -105,11 +116,17 @@ def curve(number: int) -> dict[str, typing.Any]:
 
 
 def legend(axes: Axes) -> None:
-    """Above the axes, where it hides no curve."""
+    """Above the axes, where it hides no curve; none where no curve has a name."""
+    curves, names = axes.get_legend_handles_labels()
+    if not any(names):
+        return
+    columns = max(1, LINE_LETTERS // (HANDLE_LETTERS + max(map(len, names))))
     axes.legend(
+        curves,
+        names,
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
-        ncols=6,
+        ncols=min(columns, len(names)),
         borderaxespad=0.1,
         handlelength=1.8,
         handletextpad=0.4,
@@ -126,15 +143,29 @@ def frequency_axis(axes: Axes, first_hz: float, last_hz: float) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def known(values: Iterable[float | None]) -> np.ndarray:
+    """A curve of a record as an array: what is not known is NaN, and not drawn."""
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
 def thinned(positions: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At most about `POINTS` points of a curve, the highest value of each stretch."""
     starts = np.arange(0, len(values), max(1, len(values) // POINTS))
     return positions[starts], np.maximum.reduceat(values, starts)
 
 
-def plain_decades(axes: Axes) -> None:
-    """Only whole decades are labelled on a logarithmic y axis."""
+def decades(axes: Axes) -> None:
+    """A logarithmic y axis on which only whole decades are labelled, as plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def plain_logarithm(axis: Axis) -> None:
+    """A logarithmic axis with plain numbers, three a decade."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _short_frequency(frequency, _place):
@@ -165,7 +196,6 @@ def _style(colours) -> dict[typing.Any, typing.Any]:  # matplotlib's keys are hu
         "legend.fontsize": 8.5,
         "figure.facecolor": "none",
         "axes.facecolor": "none",
-        "savefig.facecolor": "none",
         "svg.fonttype": "none",
         "path.simplify_threshold": 0.3,
     }

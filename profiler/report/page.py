@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from profiler.capture.folder import CaptureFolder
 from profiler.definitions import replacing
-from profiler.report.contents import Picture, ReportContents, gather
+from profiler.report.contents import ReportContents, gather
+from profiler.report.gallery import Picture
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fdfdfb; --faint: #b9b9b4;

@@ -65,7 +65,7 @@ COMPUTER: tuple[FaultName, ...] = (
 )
 PLACES = (STIMULUS, SEND, DEVICE_INPUT, DEVICE_OUTPUT, LOOP, RETURN, COMPUTER)
 
-# The loopback channel has none of these.
+# The loopback channel and the DI have none of these.
 OF_THE_RETURN_ALONE = frozenset((*DEVICE_INPUT, *DEVICE_OUTPUT, *RETURN))
 INSTEAD_OF_THE_DEVICE: frozenset[FaultName] = frozenset(("bypass", "no-signal"))
 HEARS_THE_SEND = INSTEAD_OF_THE_DEVICE | {"direct-monitoring"}

@@ -5,10 +5,10 @@ the docs, and for a user who tries a rig file on the train.
 
 Conventions
 -----------
-A recorded block is `(frames, channels)` float32: column 0 is the return from the device,
-column 1 the loopback channel where the rig has one. Recording begins with the first sample
-played and has as many frames, so a delay is the position in the response minus the
-position in the stimulus.
+A recorded block is `(frames, channels)` float32: column 0 is the return from the device, then
+come the loopback channel and the DI before the cabinet where the rig has them. Recording begins
+with the first sample played and has as many frames, so a delay is the position in the response
+minus the position in the stimulus.
 """
 
 from collections.abc import Callable, Iterable
@@ -54,7 +54,7 @@ class Interface(Protocol):
     """An open way to a device."""
 
     sample_rate: int
-    channels: int  # recorded: 1, or 2 with a loopback channel
+    channels: int  # recorded: 1, one more with a loopback channel, and one with a DI
 
     def play_record(
         self,

@@ -34,7 +34,7 @@ import numpy as np
 
 from profiler.errors import InterfaceError
 from profiler.rig.interface import OnBlock, StreamReport, Watch
-from profiler.rig.rig import PortAudioInterface, Rig
+from profiler.rig.rig import PortAudioInterface, Rig, recorded_channels
 from profiler.rig.transport import Transport, Worker
 from profiler.stimulus.plan import SAMPLE_RATES
 
@@ -112,7 +112,7 @@ class PortAudio:
         self._interface = rig.interface
         self._ceiling_dbfs = rig.maximum_send_dbfs
         self.sample_rate = rig.interface.sample_rate
-        self.channels = 1 if rig.interface.loopback_channel is None else 2
+        self.channels = len(recorded_channels(rig.interface))
         with _portaudio() as driver:
             driver.call(_Route.find, driver.sounddevice, self._interface)
 
@@ -142,7 +142,7 @@ class PortAudio:
             self.sample_rate,
             self._ceiling_dbfs,
             send=self._interface.send_channel - 1,
-            returns=[channel - 1 for channel in _recorded(self._interface)],
+            returns=[channel - 1 for channel in recorded_channels(self._interface)],
             watch=watch,
         )
         with _interrupts_held() as interrupted, _attentive_interpreter():
@@ -256,7 +256,7 @@ def choose_device(
         raise InterfaceError(
             f"{device} has {device.channels(direction)} {kind} channels, the rig asks for channel "
             f"{channels}: correct {direction}_channel"
-            + (" or loopback_channel" if direction == "return" else "")
+            + (", loopback_channel or di_channel" if direction == "return" else "")
         )
     return found[0]
 
@@ -286,13 +286,6 @@ def _no_device(name, kind, able, listed):
     return f"{hint}: there are {'; '.join(str(device) for device in shown)}"
 
 
-def _recorded(interface):
-    """The input channels that are recorded, from 1: the return, and the loopback if any."""
-    if interface.loopback_channel is None:
-        return [interface.return_channel]
-    return [interface.return_channel, interface.loopback_channel]
-
-
 # -- in the driver's thread -------------------------------------------------------------
 
 
@@ -313,7 +306,7 @@ class _Route:
     @classmethod
     def find(cls, sd, interface):
         listed = _listed(sd)
-        outputs, inputs = interface.send_channel, max(_recorded(interface))
+        outputs, inputs = interface.send_channel, max(recorded_channels(interface))
         name = interface.return_device or interface.device
         play = choose_device(listed, interface.device, interface.host_api, "send", outputs)
         record = choose_device(listed, name, interface.host_api, "return", inputs)

@@ -38,6 +38,10 @@ class SimulatedInterface(Record):
     loopback_channel: Channel | None = Field(
         default=None, description="input channel that records the send directly, if any"
     )
+    di_channel: Channel | None = Field(
+        default=None,
+        description="input channel that records the line or DI signal before the cabinet, if any",
+    )
     gain_position: str | None = Field(
         default=None, description="where the knob of the return's input gain stands"
     )
@@ -65,6 +69,10 @@ class PortAudioInterface(Record):
     )
     sample_rate: int = Field(default=48_000, description="in Hz")
     block_size: int = Field(default=0, ge=0, description="frames a callback; 0 lets the driver say")
+    di_channel: Channel | None = Field(
+        default=None,
+        description="input channel that records the line or DI signal before the cabinet, if any",
+    )
     gain_position: str | None = Field(
         default=None, description="where the knob of the return's input gain stands"
     )
@@ -87,6 +95,23 @@ class FileInterface(Record):
 AnyInterface = Annotated[
     SimulatedInterface | PortAudioInterface | FileInterface, Field(discriminator="driver")
 ]
+
+
+def recorded_channels(interface: SimulatedInterface | PortAudioInterface) -> tuple[int, ...]:
+    """Input channels of the columns of a recording, from 1.
+
+    The return, then the loopback, then the DI, as far as the rig has them.
+    """
+    returned = 1 if interface.driver == "simulated" else interface.return_channel
+    beside = (interface.loopback_channel, interface.di_channel)
+    return (returned, *(channel for channel in beside if channel is not None))
+
+
+def di_column(interface: AnyInterface) -> int | None:
+    """Column of a recording that holds the DI; None where none was recorded."""
+    if interface.driver == "file" or interface.di_channel is None:
+        return None
+    return len(recorded_channels(interface)) - 1
 
 
 class Chain(Record):

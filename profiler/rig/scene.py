@@ -3,7 +3,7 @@
 Conventions
 -----------
 Frame 0 is the first frame played, and the first recorded. A stream is cut into chunks of
-`(n, columns)` float64: column 0 the return, column 1 the loopback channel where there is one.
+`(n, columns)` float64: column 0 the return, then the loopback and the DI where there are any.
 """
 
 import math

@@ -8,18 +8,19 @@ Conventions
 -----------
 The response lies `round_trip_samples` behind the stimulus, as through hardware, plus what
 the device itself does to the phase. The loopback channel is the send through the same
-converters; gain and polarity belong to the return alone. Each channel of each take has its
+converters, the DI what the device gives to its cabinet; gain and polarity belong to the return
+alone. Each channel of each take has its
 own noise: take k of an open interface always has the same.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 from scipy import signal
 
-from profiler.circuit.device import create
+from profiler.circuit.device import Stream, WithCabinet, create
 from profiler.errors import DefinitionError, SafetyStop
 from profiler.rig.injection import (
     COMPUTER,
@@ -33,7 +34,7 @@ from profiler.rig.injection import (
     refuse_what_needs_a_file,
 )
 from profiler.rig.interface import Block, OnBlock, StreamReport, Watch
-from profiler.rig.rig import Rig
+from profiler.rig.rig import Rig, recorded_channels
 from profiler.rig.scene import PlacedFault, Scene, Tap
 from profiler.units import db_to_amplitude, peak_dbfs
 
@@ -50,13 +51,20 @@ CEILING_TOLERANCE_DB = 0.001  # a peak at the ceiling may be rounded up to float
 class Simulated:
     """The simulated interface of a rig, open.
 
+    Parameters
+    ----------
+    rig : Rig
+        With a `SimulatedInterface`.
+    cabinet : callable, optional
+        Makes, for a sample rate, a cabinet at rest that the device is heard through.
+
     Raises
     ------
     DefinitionError
         The rig names no circuit, or controls that the circuit has not.
     """
 
-    def __init__(self, rig: Rig):
+    def __init__(self, rig: Rig, cabinet: Callable[[int], Stream] | None = None):
         if rig.interface.driver != "simulated":
             raise ValueError(f"got a rig with driver={rig.interface.driver!r}, not simulated")
         if rig.chain.circuit is None:
@@ -65,7 +73,8 @@ class Simulated:
                 "or drive"
             )
         self.sample_rate = rig.interface.sample_rate
-        self.channels = 1 if rig.interface.loopback_channel is None else 2
+        self.channels = len(recorded_channels(rig.interface))
+        self._cabinet = cabinet
         self._settings = rig.interface
         self._circuit = rig.chain.circuit
         self._controls = rig.chain.controls
@@ -133,7 +142,10 @@ class Simulated:
         )
 
     def _device(self):
-        return create(self._circuit, self._controls, self.sample_rate)
+        device = create(self._circuit, self._controls, self.sample_rate)
+        if self._cabinet is None:
+            return device
+        return WithCabinet(device, self._cabinet(self.sample_rate))
 
     def _checked(self, stimulus, frames, chunk_frames):
         """Exactly `frames` samples in chunks, each looked at before it is played.
@@ -196,11 +208,12 @@ class Simulated:
         return max(gain * float(np.max(np.abs(np.fft.rfft(response)))), 1e-6)
 
     def _through_device(self, send, scene):
-        """Device and loopback side by side, `(n, channels)`, both late by the device's latency."""
+        """Device, loopback and DI side by side, `(n, channels)`, late by the device's latency."""
         faults = self._faults
         device = self._device()
         gain = self._settings.polarity * db_to_amplitude(self._settings.gain_db)
-        looped = Tap(device.latency_samples) if self.channels == 2 else None
+        has_loop = self._settings.loopback_channel is not None
+        looped = Tap(device.latency_samples) if has_loop else None
         dry = Tap(device.latency_samples) if INSTEAD_OF_THE_DEVICE & faults.keys() else None
         into = pass_through(
             _tapped(send, looped, dry), DEVICE_INPUT, faults, replace(scene, device_follows=True)
@@ -208,9 +221,12 @@ class Simulated:
 
         def out():
             for chunk in into:
-                columns = [gain * device.process(chunk[:, 0])]
+                returned, before_the_cabinet = device.process_with_di(chunk[:, 0])
+                columns = [gain * returned]
                 if looped is not None:
                     columns.append(looped.read(len(chunk)))
+                if self._settings.di_channel is not None:
+                    columns.append(before_the_cabinet)
                 yield np.stack(columns, axis=1)
 
         full_scale = abs(gain) * DEVICE_FULL_SCALE

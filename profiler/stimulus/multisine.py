@@ -4,12 +4,13 @@ Two of them. The training mixture's is restless: another chord of sines every mo
 its level stepping up and down. The odd one is steady and periodic, for the best linear
 approximation (Pintelon and Schoukens, System Identification, 2nd ed., ch. 4): only odd
 lines are played, and one of every four odd lines is left out, so that what comes back on
-the empty even and odd lines is the device's own distortion.
+the empty even and odd lines is the device's own distortion. Several *realisations* of it have
+the same lines and amplitudes, and other phases.
 """
 
 import numpy as np
 
-from profiler.stimulus.plan import Multisine
+from profiler.stimulus.plan import ODD_PERIOD_SECONDS, Multisine
 from profiler.stimulus.shaping import (
     MATERIAL_RATE,
     finished,
@@ -27,7 +28,6 @@ HIGHEST_HZ = 12_000.0
 MOST_SINES = 40
 LEVEL_SECONDS = (0.05, 0.4)
 
-ODD_PERIOD_SECONDS = 0.5  # whole samples at every rate: lines are 2 Hz apart
 ODD_BAND_HZ = (20.0, 20_000.0)
 
 
@@ -72,27 +72,35 @@ def _chord(n, rng):
 
 
 def _steady_odd(segment, sample_rate, rng):
-    """Whole periods of one odd multisine of pink spectrum, repeated.
+    """Whole periods of an odd multisine of pink spectrum, repeated, for each realisation.
 
     No fades, so that every period is the same: it begins, and after whole periods ends,
-    at the gentlest zero crossing there is.
+    at the gentlest zero crossing there is. All realisations are equally loud; the highest peak
+    of them all is the level.
     """
     line = np.arange(1, round(ODD_BAND_HZ[1] * ODD_PERIOD_SECONDS) + 1, 2)  # odd lines
     line = line[line >= ODD_BAND_HZ[0] * ODD_PERIOD_SECONDS]
     line = line[: len(line) // 4 * 4].reshape(-1, 4)
     empty = rng.integers(0, 4, len(line))
     line = line[np.arange(4) != empty[:, None]]
-    spectrum = line**-0.5 * np.exp(1j * rng.uniform(0.0, 2 * np.pi, len(line)))
+    n = frames(segment, sample_rate)
+    edges = np.linspace(0, n, segment.realisations + 1).round().astype(int)
+    periods = [_odd_period(line, sample_rate, rng) for _ in range(segment.realisations)]
+    signal = np.concatenate(
+        [np.resize(period, length) for period, length in zip(periods, np.diff(edges), strict=True)]
+    )
+    return scaled_to_peak(signal, db_to_amplitude(segment.level_dbfs))
 
+
+def _odd_period(line, sample_rate, rng):
+    """One period on some lines, their phases drawn, from its gentlest zero crossing on."""
+    spectrum = line**-0.5 * np.exp(1j * rng.uniform(0.0, 2 * np.pi, len(line)))
     fine = _period(line, spectrum, MATERIAL_RATE)
     crossing = np.flatnonzero((fine < 0.0) & (np.roll(fine, -1) >= 0.0))
     gentlest = crossing[np.argmin(np.roll(fine, -1)[crossing] - fine[crossing])]
     zero = gentlest - fine[gentlest] / (np.roll(fine, -1)[gentlest] - fine[gentlest])
     spectrum *= np.exp(2j * np.pi * line * zero / len(fine))
-
-    period = _period(line, spectrum, sample_rate)
-    signal = np.resize(period, frames(segment, sample_rate))
-    return scaled_to_peak(signal, db_to_amplitude(segment.level_dbfs))
+    return _period(line, spectrum, sample_rate)
 
 
 def _period(line, spectrum, sample_rate):

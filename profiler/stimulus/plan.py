@@ -36,7 +36,14 @@ MARKER_GAP_SECONDS = 0.05
 REFERENCE_SECONDS = 1.0
 PROBE_TONE_SECONDS = 0.3
 PROBE_GAP_SECONDS = 0.1  # of silence before and after the tone of a probe
+LEAST_SEPARATION = 0.2  # of a pump's probe from its harmonics, in multiples of its frequency
 REST_SECONDS = 0.5  # before the last probe: an amp is itself again after what was played
+
+# Of the odd multisine: whole samples at every rate. Its lines are 2 Hz apart.
+ODD_PERIOD_SECONDS = 0.5
+
+# Of the frequencies of a twin tone: in a tenth of a second whole periods and whole samples.
+TWIN_TONE_GRID_HZ = 10.0
 
 Seconds = Annotated[float, Field(gt=0.0, le=36_000.0)]
 Frequency = Annotated[float, Field(gt=0.0, le=96_000.0)]
@@ -123,6 +130,50 @@ class Burst(_Segment):
         return self.before_seconds + self.tone_seconds + self.after_seconds
 
 
+class Pump(_Segment):
+    """A burst over a soft probe that sounds throughout: when is the gain itself again?
+
+    `level_dbfs` is the peak of the two together. After the burst only the probe is heard, and how
+    large it comes back is the gain of the device from moment to moment.
+    """
+
+    kind: Literal["pump"]
+    frequency: Frequency = Field(default=440.0, description="of the burst, in Hz")
+    probe_frequency: Frequency = Field(
+        default=3300.0, description="of the probe, in Hz: midway between two harmonics of the burst"
+    )
+    probe_dbfs: float = Field(default=-45.0, le=0.0, description="peak of the probe, dBFS")
+    before_seconds: Seconds = Field(default=0.6, description="probe alone before the burst")
+    tone_seconds: Seconds = Field(default=1.0, description="length of the burst")
+    after_seconds: Seconds = Field(default=1.2, description="probe alone after the burst")
+
+    @property
+    def duration(self) -> float:
+        return self.before_seconds + self.tone_seconds + self.after_seconds
+
+    @property
+    def separation_hz(self) -> float:
+        """From the probe to the nearest harmonic of the burst."""
+        return abs(
+            self.probe_frequency - self.frequency * round(self.probe_frequency / self.frequency)
+        )
+
+    @model_validator(mode="after")
+    def _is_told_apart(self) -> Self:
+        if self.probe_dbfs >= self.level_dbfs:
+            raise ValueError(f"probe_dbfs must lie below level_dbfs {self.level_dbfs:g}")
+        least = LEAST_SEPARATION * self.frequency
+        if self.probe_frequency < self.frequency or self.separation_hz < least:
+            midway = (max(math.floor(self.probe_frequency / self.frequency), 1) + 0.5) * (
+                self.frequency
+            )
+            raise ValueError(
+                f"probe_frequency must lie at least {least:g} Hz from every harmonic of frequency "
+                f"{self.frequency:g}, above the first: {midway:g} does"
+            )
+        return self
+
+
 class Sweep(_Segment):
     """A synchronised exponential sweep (Novak et al., JAES 63(10), 2015), then silence."""
 
@@ -131,6 +182,9 @@ class Sweep(_Segment):
     start_hz: Frequency = Field(default=20.0, description="first frequency")
     stop_hz: Frequency = Field(default=20_000.0, description="last frequency")
     after_seconds: float = Field(default=0.5, ge=0.0, description="silence in which it rings out")
+    direction: Literal["up", "down"] = Field(
+        default="up", description="down is the same sweep played backwards, then the silence"
+    )
 
     @property
     def rate_constant(self) -> float:
@@ -154,18 +208,80 @@ class Sweep(_Segment):
         return self
 
 
-class Staircase(_Lasting):
-    """A tone whose level climbs in equal steps up to `level_dbfs`."""
+class _Climbing(_Lasting):
+    """What plays at several levels one after the other, each equally long."""
 
-    kind: Literal["staircase"]
-    frequency: Frequency = Field(default=440.0, description="in Hz")
     lowest_dbfs: float = Field(default=-60.0, le=0.0, description="peak of the first step, dBFS")
     steps: int = Field(default=13, ge=2, description="number of levels")
+
+    @property
+    def levels_dbfs(self) -> tuple[float, ...]:
+        """Peak of every step, the softest first."""
+        rise_db = (self.level_dbfs - self.lowest_dbfs) / (self.steps - 1)
+        return tuple(self.lowest_dbfs + rise_db * step for step in range(self.steps))
+
+    @property
+    def step_seconds(self) -> float:
+        return self.seconds / self.steps
 
     @model_validator(mode="after")
     def _climbs(self) -> Self:
         if self.lowest_dbfs >= self.level_dbfs:
             raise ValueError(f"lowest_dbfs must lie below level_dbfs {self.level_dbfs:g}")
+        return self
+
+
+class Staircase(_Climbing):
+    """A tone whose level climbs in equal steps up to `level_dbfs`."""
+
+    kind: Literal["staircase"]
+    frequency: Frequency = Field(default=440.0, description="in Hz")
+
+
+class TwinTone(_Climbing):
+    """Two tones at once, whose level climbs in equal steps: what do they make between them?
+
+    `level_dbfs` is the sum of both peaks in the last step.
+    """
+
+    kind: Literal["twin-tone"]
+    first_hz: Frequency = Field(default=60.0, description="the lower frequency, a multiple of 10")
+    second_hz: Frequency = Field(default=7000.0, description="the higher one, a multiple of 10")
+    ratio: float = Field(
+        default=4.0, gt=0.0, description="amplitude of the first tone re the second"
+    )
+
+    @model_validator(mode="after")
+    def _frequencies_fit(self) -> Self:
+        if self.second_hz <= self.first_hz:
+            raise ValueError(f"second_hz must lie above first_hz {self.first_hz:g}")
+        for frequency in (self.first_hz, self.second_hz):
+            if frequency % TWIN_TONE_GRID_HZ:
+                raise ValueError(
+                    f"first_hz and second_hz must be multiples of {TWIN_TONE_GRID_HZ:g}, got "
+                    f"{frequency:g}"
+                )
+        return self
+
+
+class LevelStep(_Segment):
+    """A soft tone that is loud for a while, with no step in its phase: attack and release."""
+
+    kind: Literal["level-step"]
+    frequency: Frequency = Field(default=440.0, description="in Hz")
+    soft_dbfs: float = Field(le=0.0, description="peak before the step up and after the step down")
+    before_seconds: Seconds = Field(default=0.5, description="of the soft tone before")
+    loud_seconds: Seconds = Field(default=0.8, description="of the loud tone")
+    after_seconds: Seconds = Field(default=0.8, description="of the soft tone after")
+
+    @property
+    def duration(self) -> float:
+        return self.before_seconds + self.loud_seconds + self.after_seconds
+
+    @model_validator(mode="after")
+    def _steps_up(self) -> Self:
+        if self.soft_dbfs >= self.level_dbfs:
+            raise ValueError(f"soft_dbfs must lie below level_dbfs {self.level_dbfs:g}")
         return self
 
 
@@ -180,6 +296,23 @@ class Multisine(_Lasting):
         default=False,
         description="one steady multisine of odd lines, for the best linear approximation",
     )
+    realisations: int = Field(
+        default=1,
+        ge=1,
+        description="of the odd multisine: so many one after the other, their phases drawn anew",
+    )
+
+    @model_validator(mode="after")
+    def _realisations_fit(self) -> Self:
+        periods = self.seconds / self.realisations / ODD_PERIOD_SECONDS
+        if self.realisations > 1 and not self.odd_only:
+            raise ValueError("realisations are those of an odd multisine: set odd_only = true")
+        if self.realisations > 1 and (periods < 2 or abs(periods - round(periods)) > 1e-6):
+            raise ValueError(
+                f"{self.realisations} realisations take {self.realisations} times two or more "
+                f"whole periods of {ODD_PERIOD_SECONDS:g} s, got seconds = {self.seconds:g}"
+            )
+        return self
 
 
 class Noise(_Lasting):
@@ -213,8 +346,12 @@ Segment = Annotated[
     | Reference
     | Probe
     | Burst
+    | Pump
     | Sweep
     | Staircase
+    | TwinTone
+    | LevelStep
+    | TwinTone
     | Multisine
     | Noise
     | Guitar

@@ -21,6 +21,7 @@ part of the open string's length.
 
 import numpy as np
 import scipy.signal
+from numpy.lib.stride_tricks import sliding_window_view
 
 LAGRANGE_ORDER = 3
 FILTER_DELAY = 2  # samples: one of the average, one at least of the interpolator
@@ -45,10 +46,12 @@ def plucked_string(period, pulse, *, decay_seconds, treble_decay_seconds, sample
     (n,) float64 array
     """
     n = len(period)
-    whole = np.floor(period).astype(int) - FILTER_DELAY
-    fraction = period - np.floor(period)
     gain, side = _loop_losses(np.mean(period), decay_seconds, treble_decay_seconds, sample_rate)
-    taps = gain * _loop_filter(fraction, side)  # (6, n)
+    steady = bool(np.all(period == period[0]))  # as most notes are: one filter does for all of it
+    pitch = period[:1] if steady else period
+    whole = np.floor(pitch).astype(int) - FILTER_DELAY
+    taps = gain * _loop_filter(pitch - np.floor(pitch), side)  # (6, n)
+    taps = np.broadcast_to(taps, (len(taps), n))
 
     # The loop reads no nearer than its shortest delay: so many samples at once need none
     # of one another.
@@ -56,10 +59,12 @@ def plucked_string(period, pulse, *, decay_seconds, treble_decay_seconds, sample
     history = int(whole.max()) + len(taps)
     wave = np.zeros(history + n)
     wave[history : history + len(pulse)] = pulse[:n]
-    read = history + np.arange(n) - whole - np.arange(len(taps))[:, None]
+    before = sliding_window_view(wave, len(taps))[1 : n + 1, ::-1].T  # where every delay is one
+    read = None if steady else history + np.arange(n) - whole - np.arange(len(taps))[:, None]
     for start in range(block, n, block):
         now = slice(start, start + block)
-        returned = np.einsum("kn,kn->n", taps[:, now], wave[read[:, now]])
+        heard = before[:, now] if read is None else wave[read[:, now]]
+        returned = np.einsum("kn,kn->n", taps[:, now], heard)
         wave[history + start : history + start + len(returned)] += returned
     return wave[history:]
 

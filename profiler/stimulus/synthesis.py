@@ -4,8 +4,8 @@ Every segment is drawn from the plan's seed and its own, so that two segments of
 kind, seed and parameters are the same samples, today and in every version of a signal.
 
 A stimulus is rendered in blocks, segment by segment, so that an hour of it takes no more
-memory than a minute. Silence, steady tones, staircases and files are made block by block
-however long they are; a segment of any other kind is composed whole, which for a while takes
+memory than a minute. Silence, steady tones, staircases, level steps and files are made block by
+block however long they are; a segment of any other kind is composed whole, which for a while takes
 8 MB a second of noise and 4 of guitar or multisine, and is why long programmes are written as
 many segments.
 """
@@ -25,7 +25,7 @@ from profiler.stimulus.noise import noise
 from profiler.stimulus.plan import File, Segment, SignalPlan
 from profiler.stimulus.shaping import frames, piece_with_fades
 from profiler.stimulus.sweep import sweep
-from profiler.stimulus.tones import burst, probe, sine, staircase
+from profiler.stimulus.tones import burst, level_step, probe, pump, sine, staircase, twin_tone
 from profiler.units import db_to_amplitude
 
 FILE_FADE_SECONDS = 0.005  # a passage cut out of a recording would click
@@ -87,6 +87,8 @@ def _blocks(segment: Segment, plan: SignalPlan) -> Iterator[np.ndarray]:
             yield from (sine(segment, rate, start, stop) for start, stop in spans)
         case "staircase":
             yield from (staircase(segment, rate, start, stop) for start, stop in spans)
+        case "level-step":
+            yield from (level_step(segment, rate, start, stop) for start, stop in spans)
         case "file":
             yield from _from_file(segment, rate)
         case _:
@@ -109,8 +111,12 @@ def _composed(segment: Segment, plan: SignalPlan):
             return probe(segment, rate)
         case "burst":
             return burst(segment, rate)
+        case "pump":
+            return pump(segment, rate)
         case "sweep":
             return sweep(segment, rate)
+        case "twin-tone":
+            return twin_tone(segment, rate)
         case "multisine":
             return multisine(segment, rate, rng)
         case "noise":

@@ -25,22 +25,37 @@ def captured(plan):
     return AlignedCapture(plan, alignment, stimulus, (stimulus + noise).astype(np.float32))
 
 
-def test_a_plan_without_a_quiet_section_is_analysed_and_lacks_only_the_noise_floor():
+def test_a_plan_with_a_burst_only_lacks_the_other_measures_and_says_so():
     analysis = analyse(captured(load_signal("a440").plan(RATE)), "hash")
-    assert analysis.noise_floor_rms_dbfs is None
-    assert any("no quiet section" in warning for warning in analysis.warnings)
     assert analysis.settling is not None
+    for measure in ("response", "distortion", "intermodulation", "memory", "noise", "cabinet"):
+        assert getattr(analysis, measure) is None
+        said = [warning for warning in analysis.warnings if warning.startswith(f"{measure} not")]
+        assert len(said) == 1
+        assert "capture" in said[0] or measure == "cabinet"
 
 
-def test_a_plan_without_a_burst_lacks_only_the_settling_time():
+def test_a_plan_without_a_burst_lacks_the_settling_time():
     definition = load_signal("check")
     quiet_only = SignalDefinition(name="quiet only", segments=definition.segments[:4])
     analysis = analyse(captured(quiet_only.plan(RATE)), "hash")
     assert analysis.settling is None
     assert any("no burst" in warning for warning in analysis.warnings)
-    assert analysis.noise_floor_rms_dbfs == pytest.approx(-80.0, abs=0.3)
+    # 20 Hz to 20 kHz of what lies below 24 kHz
+    assert analysis.noise.rms_dbfs == pytest.approx(-80.8, abs=0.3)
 
 
 def test_an_analysis_says_of_which_recording_and_delay_it_is():
     analysis = analyse(captured(load_signal("a440").plan(RATE)), "hash")
     assert (analysis.response_sha256, analysis.delay_samples) == ("hash", 12.0)
+
+
+def test_every_measure_is_announced_once_and_in_order():
+    told = []
+    analyse(
+        captured(load_signal("a440").plan(RATE)), "hash", on_progress=lambda *at: told.append(at)
+    )
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert len({name for _, name in told}) == len(told) == 8

@@ -10,6 +10,7 @@ import scipy.fft
 import scipy.ndimage
 import scipy.signal
 
+from benchmarks.alignment import LARGEST_BY_LOOP, LARGEST_BY_PHASE, RIGS, errors
 from profiler import wav
 from profiler.capture.alignment import Alignment, align, apply, load_aligned
 from profiler.capture.calibration import LatencyCalibration, conditions, store
@@ -17,6 +18,7 @@ from profiler.capture.take import take
 from profiler.errors import CaptureError, NotAligned, Silent
 from profiler.rig.connect import connect
 from profiler.rig.rig import load_rig
+from profiler.rig.simulated import Simulated
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal
 from profiler.stimulus.synthesis import render
 
@@ -52,18 +54,6 @@ def noisy(signal, rms_dbfs, seed=0):
     return signal + 10 ** (rms_dbfs / 20) * rng.standard_normal(len(signal))
 
 
-def recorded(rig_name, **interface):
-    """What a shipped simulated rig returns for `played()`, every channel."""
-    plan, stimulus = played()
-    rig = load_rig(rig_name)
-    changed = rig.interface.model_copy(update=interface)
-    blocks = []
-    connect(rig.model_copy(update={"interface": changed})).play_record(
-        [stimulus], plan.frames, lambda block: blocks.append(block.samples.copy())
-    )
-    return np.concatenate(blocks).astype(np.float64)
-
-
 def test_the_loopback_is_known_to_2e_4_samples_at_40_db_through_heavy_distortion():
     plan, stimulus = played()
     bent = distorted(stimulus, drive=20.0)
@@ -83,26 +73,12 @@ def test_the_loopback_is_known_to_2e_4_samples_at_40_db_through_heavy_distortion
     assert abs(np.mean(errors)) < 1e-4
 
 
-@pytest.mark.parametrize("rig_name", ["wire", "tweed", "drive"])
+@pytest.mark.parametrize("rig_name", RIGS)
 def test_a_shipped_rig_is_aligned_by_its_loopback_and_by_its_excess_phase(rig_name):
-    plan, stimulus = played()
-    rng = np.random.default_rng(2)
-    by_loop, by_phase = [], []
-    for seed in range(30):
-        truth = {
-            "round_trip_samples": float(rng.uniform(100, 4000)),
-            "polarity": int(rng.choice([-1, 1])),
-            "noise_rms_dbfs": float(rng.uniform(-100, -60)),
-            "loopback_channel": 2,
-            "seed": seed,
-        }
-        response, loop = recorded(rig_name, **truth).T
-        for errors, reference in ((by_loop, loop), (by_phase, None)):
-            alignment = align(plan, stimulus, response, loopback=reference)
-            errors.append(alignment.delay_samples - truth["round_trip_samples"])
-            assert alignment.polarity == truth["polarity"]
-    assert np.max(np.abs(by_loop)) < 0.01
-    assert np.max(np.abs(by_phase)) <= 0.1
+    # ten takes of each; `python benchmarks/alignment.py` takes two hundred
+    by_loop, by_phase = errors(rig_name, range(10)).T
+    assert np.max(np.abs(by_loop)) < LARGEST_BY_LOOP
+    assert np.max(np.abs(by_phase)) <= LARGEST_BY_PHASE
 
 
 @pytest.mark.parametrize("noise_dbfs", [-100.0, -60.0, -45.0])
@@ -382,6 +358,38 @@ def test_the_loopback_channel_of_a_capture_is_what_it_is_aligned_by(tmp_path):
     alignment = load_aligned(folder).alignment
     assert alignment.reference == "loopback"
     assert alignment.delay_samples == pytest.approx(interface.round_trip_samples, abs=1e-3)
+
+
+class Taps:
+    """A cabinet of a few taps as a stream."""
+
+    def __init__(self, taps):
+        self._taps, self._past = np.array(taps), np.zeros(len(taps) - 1)
+
+    def process(self, block):
+        joined = np.concatenate((self._past, block))
+        self._past = joined[len(block) :]
+        return np.convolve(joined, self._taps, "valid")
+
+
+@pytest.mark.parametrize("loopback", [None, 2])
+def test_the_di_of_a_capture_is_aligned_with_its_response(tmp_path, loopback):
+    taps = [0.7, 0.0, -0.4, 0.1]
+    rig = load_rig("drive")
+    settings = {"loopback_channel": loopback, "di_channel": 3, "noise_rms_dbfs": -200.0}
+    interface = rig.interface.model_copy(update=settings)
+    rig = rig.model_copy(update={"interface": interface})
+    through = Simulated(rig, cabinet=lambda rate: Taps(taps))
+    folder = take(rig, load_signal("latency").plan(RATE), tmp_path / "capture", through)
+    recorded, _ = wav.read(folder.response_path)
+    assert recorded.shape[1] == (2 if loopback is None else 3)
+    capture = load_aligned(folder)
+    heard = np.convolve(capture.di.astype(np.float64), taps)[: len(capture.di)]
+    assert np.max(np.abs(capture.response - heard)) < 1e-6 < 1e-2 < np.max(np.abs(heard))
+
+
+def test_a_capture_without_a_di_has_none(folder):
+    assert load_aligned(folder).di is None
 
 
 def test_what_the_user_accepts_is_not_refused():

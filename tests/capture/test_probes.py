@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from profiler.capture.probes import measure_probe, read_probes
+from profiler.capture.probes import harmonic_lines, measure_probe, read_probes
 from profiler.stimulus.plan import Probe, SignalDefinition, Silence
 from profiler.stimulus.synthesis import render
 
@@ -109,3 +109,15 @@ def test_every_probe_of_a_plan_is_read_where_it_stands():
 def test_no_harmonic_however_high_is_taken_for_noise():
     saturated = np.tanh(8 * tone(0.5)) + 1e-4 * np.random.default_rng(2).standard_normal(14_400)
     assert measure_probe(saturated, FREQUENCY, RATE).residual_rms_dbfs == pytest.approx(-80, abs=1)
+
+
+def test_harmonic_lines_are_told_in_a_tone_of_a_tenth_of_a_second():
+    t = np.arange(4800) / 48_000
+    tone = 0.5 * np.sin(2 * np.pi * 440 * t + 0.3) + 0.01 * np.sin(2 * np.pi * 1320 * t)
+    noise = 1e-4 * np.random.default_rng(0).standard_normal(len(t))
+    lines = harmonic_lines(tone + noise, 440.0, 48_000, 9)
+    assert np.abs(lines.amplitudes[[0, 2]]) == pytest.approx([0.5, 0.01], abs=1e-5)
+    # a Hann window's noise bandwidth is 1.5: a half of 4 * 1.5 * sigma^2 / n in each part
+    assert lines.variance == pytest.approx(3e-8 / 4800, rel=0.3)
+    assert len(lines.amplitudes) == 9
+    assert lines.residual_power == pytest.approx(1e-8, rel=0.15)

@@ -177,14 +177,18 @@ def test_of_two_ceilings_the_lower_holds():
 def test_seconds_at_full_power_and_duty_follow_from_the_plan():
     plan = plan_of(
         {"kind": "staircase", "seconds": 4.0, "steps": 4, "lowest_dbfs": -15.0, "level_dbfs": 0.0},
+        {"kind": "twin-tone", "seconds": 4.0, "steps": 4, "lowest_dbfs": -15.0, "level_dbfs": 0.0},
         {"kind": "burst", "before_seconds": 1.0, "tone_seconds": 2.0, "after_seconds": 1.0},
         {"kind": "guitar", "seconds": 3.0, "level_dbfs": -5.0},
+        {"kind": "level-step", "loud_seconds": 0.7, "soft_dbfs": -20.0, "level_dbfs": -3.0},
         {"kind": "probe", "level_dbfs": -30.0},
+        {"kind": "pump", "tone_seconds": 0.5, "level_dbfs": -3.0},
         {"kind": "marker", "level_dbfs": 0.0},
     )
-    # steps at -15, -10, -5 and 0 dBFS; the burst's tone; the guitar; the marker's two codes
-    assert full_power_seconds(plan) == pytest.approx(2.0 + 2.0 + 3.0 + 0.4)
-    assert tone_duty(plan) == pytest.approx((3.0 + 2.0) / plan.seconds)
+    # steps at -15, -10, -5 and 0 dBFS, twice; the tones of burst and pump; the guitar; the loud of
+    # the level step; the marker's two codes
+    assert full_power_seconds(plan) == pytest.approx(2.0 + 2.0 + 2.0 + 0.5 + 3.0 + 0.7 + 0.4)
+    assert tone_duty(plan) == pytest.approx((3.0 + 3.0 + 2.0 + 0.5 + 0.7) / plan.seconds)
     assert full_power_seconds(plan.model_copy(update={"gain_db": -6.0})) == 0.0
 
 

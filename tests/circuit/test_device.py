@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from profiler.circuit.device import create
+from profiler.circuit.device import WithCabinet, create
 from profiler.errors import DefinitionError
 
 SETTINGS = {
@@ -112,3 +112,34 @@ def test_every_knob_at_its_end_still_plays(circuit, position):
 def test_an_unknown_circuit_is_a_bug():
     with pytest.raises(ValueError, match="circuit='plexi'"):
         create("plexi", {}, 48_000)
+
+
+class Taps:
+    """A cabinet of a few taps as a stream."""
+
+    def __init__(self, taps):
+        self._taps, self._past = np.array(taps), np.zeros(len(taps) - 1)
+
+    def process(self, block):
+        joined = np.concatenate((self._past, block))
+        self._past = joined[len(block) :]
+        return np.convolve(joined, self._taps, "valid")
+
+
+@pytest.mark.parametrize("circuit", CIRCUITS)
+def test_a_device_is_heard_through_its_cabinet_and_its_di_is_not(circuit):
+    stimulus = _playing(3000)
+    bare = create(circuit, SETTINGS[circuit], 48_000)
+    device = WithCabinet(create(circuit, SETTINGS[circuit], 48_000), Taps([0.5, -0.3, 0.2]))
+    assert device.latency_samples == bare.latency_samples
+    line = bare.process(stimulus)
+    parts = [device.process_with_di(part) for part in np.split(stimulus, [100, 1001])]
+    heard, di = (np.concatenate(side) for side in zip(*parts, strict=True))
+    np.testing.assert_array_equal(di, line)
+    np.testing.assert_allclose(heard, np.convolve(line, [0.5, -0.3, 0.2])[:3000], atol=1e-12)
+
+
+@pytest.mark.parametrize("circuit", CIRCUITS)
+def test_without_a_cabinet_the_di_is_what_is_heard(circuit):
+    heard, di = create(circuit, SETTINGS[circuit], 48_000).process_with_di(_playing(1000))
+    np.testing.assert_array_equal(heard, di)

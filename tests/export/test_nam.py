@@ -10,7 +10,16 @@ import pytest
 from profiler.capture.calibration import LevelCalibration, nominal_return, nominal_send
 from profiler.errors import ExportError, ProfilerError
 from profiler.export import nam
-from profiler.export.nam import Metadata, load_model, metadata_of, read, write
+from profiler.export.nam import (
+    LinearModel,
+    Metadata,
+    load_model,
+    metadata_of,
+    read,
+    read_linear,
+    write,
+    write_linear,
+)
 from profiler.model.streaming import render
 from profiler.model.wavenet import (
     ARCHITECTURES,
@@ -83,20 +92,25 @@ def written(tmp_path):
     return json.loads(path.read_text()), path
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_official_player_plays_what_we_evaluate_with_its_tanh(name, tmp_path):
+def played_by_the_official_player(folder, model="model.nam"):
+    """What the player makes of SIGNAL with a model in a folder."""
     assert PLAYER.is_dir(), "the player core is not installed: make test installs it"
-    model = network(ARCHITECTURES[name])
-    write(tmp_path / "model.nam", model, Metadata(name=name))
-    SIGNAL.tofile(tmp_path / "in.f32")
+    SIGNAL.tofile(folder / "in.f32")
     subprocess.run(
         [
-            *("node", HERE / "play.mjs", PLAYER, tmp_path / "model.nam", str(SAMPLE_RATE)),
-            *(tmp_path / "in.f32", tmp_path / "out.f32"),
+            *("node", HERE / "play.mjs", PLAYER, folder / model, str(SAMPLE_RATE)),
+            *(folder / "in.f32", folder / "out.f32"),
         ],
         check=True,
     )
-    played = np.fromfile(tmp_path / "out.f32", np.float32)
+    return np.fromfile(folder / "out.f32", np.float32)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_official_player_plays_what_we_evaluate_with_its_tanh(name, tmp_path):
+    model = network(ARCHITECTURES[name])
+    write(tmp_path / "model.nam", model, Metadata(name=name))
+    played = played_by_the_official_player(tmp_path)
     ours = render(read(tmp_path / "model.nam").network, SIGNAL, fast_tanh=True)
     assert np.max(np.abs(played)) > 0.1
     assert np.max(np.abs(played - ours)) < 1e-5
@@ -365,3 +379,66 @@ def test_a_full_disk_leaves_nothing_half_written(tiny_disk):
     with pytest.raises(ProfilerError, match="cannot be written"):
         write(tiny_disk / "model.nam", network(ARCHITECTURES["standard"]), Metadata())
     assert [path.name for path in tiny_disk.iterdir()] == ["song.wav"]
+
+
+# -- Linear -----------------------------------------------------------------------------
+
+
+def decaying(taps=1000):
+    rng = np.random.default_rng(4)
+    return (0.2 * rng.standard_normal(taps) * np.exp(-np.arange(taps) / 200)).astype(np.float32)
+
+
+@pytest.mark.parametrize("bias", [0.0, -0.125])
+def test_the_official_player_plays_a_linear_model_as_the_convolution_that_it_is(bias, tmp_path):
+    write_linear(tmp_path / "model.nam", LinearModel(decaying(), SAMPLE_RATE, bias))
+    played = played_by_the_official_player(tmp_path)
+    expected = np.convolve(SIGNAL.astype(np.float64), decaying())[: len(SIGNAL)] + bias
+    assert np.max(np.abs(expected)) > 0.5
+    # a thousand products in float32
+    assert np.max(np.abs(played - expected)) < 1e-5
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.25])
+def test_a_linear_model_is_read_back_bit_by_bit(bias, tmp_path):
+    model = LinearModel(decaying(), SAMPLE_RATE, bias, metadata={"name": "twelve"})
+    write_linear(tmp_path / "model.nam", model)
+    loaded = read_linear(tmp_path / "model.nam")
+    assert np.array_equal(loaded.impulse, model.impulse)
+    assert (loaded.sample_rate, loaded.bias) == (SAMPLE_RATE, bias)
+    assert loaded.metadata == {"name": "twelve"}
+    content = json.loads((tmp_path / "model.nam").read_text())
+    assert content["config"] == {"receptive_field": 1000, "bias": bias != 0.0}
+    assert content["weights"][0] == decaying()[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"weights": [1.0, 2.0]}, "holds 2 weights, but its config needs 4"),
+        ({"config": {"receptive_field": 4}}, "config.bias: Field required: not a Linear model's"),
+        ({"config": {"receptive_field": 0, "bias": False}}, "config.receptive_field: .* found 0"),
+        ({"architecture": "LSTM"}, "is a LSTM model, expected a Linear one"),
+        ({"version": "0.8.0"}, "version '0.8.0', expected 0.5.0 to 0.7.x"),
+    ],
+)
+def test_a_file_that_is_no_linear_model_is_refused_in_one_line(changes, complaint, tmp_path):
+    path = tmp_path / "model.nam"
+    write_linear(path, LinearModel(decaying(4), SAMPLE_RATE))
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ExportError, match=complaint) as caught:
+        read_linear(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_linear_model_is_no_amp_and_says_so(tmp_path):
+    write_linear(tmp_path / "model.nam", LinearModel(decaying(4), SAMPLE_RATE))
+    with pytest.raises(ExportError, match="an impulse response and no amp"):
+        load_model(tmp_path / "model.nam")
+
+
+@pytest.mark.parametrize("impulse", [[], [1.0, np.nan], np.ones((2, 2))])
+def test_taps_that_cannot_be_played_are_never_written(impulse, tmp_path):
+    with pytest.raises(ExportError, match="expected finite taps"):
+        write_linear(tmp_path / "model.nam", LinearModel(np.array(impulse), SAMPLE_RATE))
+    assert list(tmp_path.iterdir()) == []

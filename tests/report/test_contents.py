@@ -67,6 +67,18 @@ SIGNAL = SignalDefinition.model_validate(
 )
 
 
+# What the signal above is measured for.
+MEASURED = [
+    "Settling",
+    "Receptive field",
+    "Frequency response",
+    "Excess phase",
+    "Harmonics",
+    "Distortion over frequency",
+    "Noise",
+]
+
+
 @pytest.fixture(scope="module")
 def captured(tmp_path_factory):
     """A capture of a wire, measured, and no model of it yet."""
@@ -136,14 +148,17 @@ def test_what_was_measured_is_what_was_simulated(folder):
     said = facts(folder)
     assert re.match(r"1234\.567 ±\S+ samples \(25\.72 ms\), by loopback", said["latency"])
     assert said["polarity"] == "inverted"
-    assert float(said["noise floor"].split()[0]) == pytest.approx(-100.0, abs=0.5)
-    assert "-12 dBFS:" in said["settling time"]
+    # of -100 dBFS of white noise, 20 Hz to 20 kHz of the converters' 21.6 kHz
+    assert float(said["noise floor"].split()[0]) == pytest.approx(-100.8, abs=0.3)
+    assert "440 Hz at -12 dBFS:" in said["settling time"]
+    assert "as its magnitude implies" in said["phase"]
+    assert said["THD at 1 kHz"] == "-12 dBFS: below the noise"
 
 
 def test_without_a_model_the_page_says_how_to_make_one(folder):
     contents = gather(folder)
     assert f"No model yet: ampscope train {folder.path}" in contents.notes
-    assert titles(contents) == ["Settling", "Frequency response"]
+    assert titles(contents) == MEASURED
 
 
 def test_with_a_model_its_error_is_told_as_verification_found_it(modelled):
@@ -156,8 +171,7 @@ def test_with_a_model_its_error_is_told_as_verification_found_it(modelled):
     assert "did NOT pass verification" in said["model nano"]
     assert titles(contents) == [
         "Device and model nano",
-        "Settling",
-        "Frequency response",
+        *MEASURED,
         "Training of nano",
     ]
     assert "models/nano/exports/wire.nam" in contents.files

@@ -82,8 +82,16 @@ def test_two_drawings_share_no_id():
 def test_a_png_is_as_wide_as_said_and_on_white_paper(drawn):
     pixels = image.imread(io.BytesIO(drawn().png()))
     assert pixels.shape[1] == PNG_WIDTH_PIXELS
-    np.testing.assert_array_equal(pixels[0, 0, :3], 1.0)
+    np.testing.assert_array_equal(pixels[0, 0], 1.0)  # opaque
     assert pixels[..., :3].min() < 0.3
+
+
+@every_drawing
+def test_an_svg_of_its_own_has_a_size_and_white_paper(drawn):
+    root = ElementTree.fromstring(drawn().svg_file())
+    assert root.get("width").endswith("pt")
+    assert "var(" not in drawn().svg_file()
+    assert "fill: #ffffff" in drawn().svg_file()
 
 
 def test_curves_are_told_apart_in_grey():
@@ -91,6 +99,20 @@ def test_curves_are_told_apart_in_grey():
     assert pixels.min() < 0.2  # ink
     looks = [(curve(n)["color"], str(curve(n)["linestyle"])) for n in range(12)]
     assert len(set(looks)) == len(looks)
+
+
+@drawing
+def many():
+    figure, (axes,) = rows(1)
+    for number in range(8):
+        axes.plot([0, 1], [0, number], label=f"-{number}0.1 dBFS", **curve(number))
+    legend(axes)
+    return figure
+
+
+def test_a_long_legend_takes_lines_and_no_width(lines):
+    axes = np.concatenate([line for line in lines(many(), "strong") if np.ptp(line[:, 0]) > 100])
+    assert np.ptp(axes[:, 0]) > 200.0  # of 331 points
 
 
 def test_a_thousand_hertz_are_1k(texts):

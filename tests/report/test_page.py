@@ -3,8 +3,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from profiler.report.contents import Picture, ReportContents
+from profiler.report.contents import ReportContents
 from profiler.report.figures.model import Point, training
+from profiler.report.gallery import Picture
 from profiler.report.page import page
 
 NASTY = '<script>alert("1")</script> & <img src=http://evil.example/x>'

@@ -96,6 +96,18 @@ def test_the_loopback_channel_is_the_second_column(server):
     assert np.array_equal(response[PERIOD:, 1], stimulus[:-PERIOD])
 
 
+@pytest.mark.parametrize("loopback", [None, 1])
+def test_the_di_channel_is_the_last_column(server, loopback):
+    stimulus = stimulus_for(0.5)
+    rig = rig_for(
+        "loopback", send_channel=2, return_channel=1, loopback_channel=loopback, di_channel=2
+    )
+    _, response = take(rig, stimulus)
+    assert response.shape == (len(stimulus), 2 if loopback is None else 3)
+    assert not response[:, :-1].any()
+    assert np.array_equal(response[PERIOD:, -1], stimulus[:-PERIOD])
+
+
 def test_a_block_size_of_our_own_adds_that_much_latency(server):
     stimulus = stimulus_for(0.5)
     report, response = take(rig_for("loopback", block_size=512), stimulus)
@@ -486,6 +498,7 @@ def test_a_part_of_the_name_is_enough_on_the_real_thing(server):
         ({"device": "loopback", "sample_rate": 44_100}, r"does not take 44100 Hz: it takes 48000"),
         ({"device": "loopback", "send_channel": 3}, r"has 2 playback channels.*asks for channel 3"),
         ({"device": "loopback", "loopback_channel": 4}, r"2 recording channels.*correct return_ch"),
+        ({"device": "loopback", "di_channel": 3}, r"2 recording .*channel 3: correct .*di_channel"),
         (
             {"device": "loopback", "host_api": "ASIO"},
             r"no host API is named 'ASIO': there are.*JACK",

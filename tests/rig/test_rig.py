@@ -2,7 +2,7 @@ import pytest
 
 from profiler.definitions import available
 from profiler.errors import DefinitionError
-from profiler.rig.rig import Rig, load_rig
+from profiler.rig.rig import Rig, di_column, load_rig, recorded_channels
 
 DELUXE = """
 name = "deluxe"
@@ -117,3 +117,18 @@ def test_the_files_of_a_pair_are_looked_for_beside_the_rig_file(load, tmp_path):
     rig = load(PAIR)
     assert rig.interface.stimulus == str(tmp_path / "played.wav")
     assert rig.interface.response == "/takes/recorded.wav"
+
+
+@pytest.mark.parametrize(
+    ("keys", "channels", "column"),
+    [
+        ("", (2,), None),
+        ("loopback_channel = 5", (2, 5), None),
+        ("di_channel = 4", (2, 4), 1),
+        ("di_channel = 4\nloopback_channel = 5", (2, 5, 4), 2),
+    ],
+)
+def test_return_loopback_and_di_are_recorded_in_that_order(load, keys, channels, column):
+    interface = load(DELUXE.replace("return_channel = 2", f"return_channel = 2\n{keys}")).interface
+    assert recorded_channels(interface) == channels
+    assert di_column(interface) == column

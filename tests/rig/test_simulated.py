@@ -93,6 +93,43 @@ def test_the_loopback_is_the_send_without_the_device():
     np.testing.assert_allclose(amp[:, 1], wire[:, 0], atol=1e-7)
 
 
+class _Taps:
+    """A cabinet of a few taps as a stream."""
+
+    def __init__(self, taps):
+        self._taps, self._past = np.array(taps), np.zeros(len(taps) - 1)
+
+    def process(self, block):
+        joined = np.concatenate((self._past, block))
+        self._past = joined[len(block) :]
+        return np.convolve(joined, self._taps, "valid")
+
+
+@pytest.mark.parametrize("loopback", [None, 2])
+@pytest.mark.parametrize("circuit", ["wire", "drive"])
+def test_the_di_is_what_goes_to_the_cabinet_and_the_last_column(circuit, loopback):
+    taps = [0.7, 0.0, -0.4, 0.1]
+    stimulus = _tone(700.0)
+    settings = {"gain_db": -6.0, "polarity": -1, "round_trip_samples": 100.5}
+    bare = _record(Simulated(_rig(circuit, **settings)), stimulus)[0][:, 0]
+    rig = _rig(circuit, loopback_channel=loopback, di_channel=3, **settings)
+    interface = Simulated(rig, cabinet=lambda rate: _Taps(taps))
+    recorded = _record(interface, stimulus)[0]
+    assert recorded.shape[1] == interface.channels == (2 if loopback is None else 3)
+    # neither the gain nor the polarity of the return is the DI's
+    gain = -(10 ** (-6 / 20))
+    np.testing.assert_allclose(recorded[:, -1], bare / gain, atol=1e-6)
+    np.testing.assert_allclose(recorded[:, 0], np.convolve(bare, taps)[: len(bare)], atol=1e-6)
+    if loopback is not None:
+        wire = _record(Simulated(_rig(round_trip_samples=100.5)), stimulus)[0]
+        np.testing.assert_allclose(recorded[:, 1], wire[:, 0], atol=1e-7)
+
+
+def test_without_a_cabinet_the_di_is_the_return():
+    recorded = _record(Simulated(_rig("drive", di_channel=2)), _tone(700.0))[0]
+    np.testing.assert_allclose(recorded[:, 0], recorded[:, 1], rtol=0, atol=1e-15)
+
+
 def test_the_converters_couple_by_a_first_order_high_pass():
     interface = Simulated(_rig(low_cut_hz=20.0, round_trip_samples=100.0))
     for frequency in (20.0, 50.0, 500.0):

@@ -52,6 +52,38 @@ def test_the_odd_multisine_is_periodic_from_its_first_sample_to_its_last():
     assert np.array_equal(periods, np.broadcast_to(periods[0], periods.shape))
 
 
+def test_realisations_have_the_same_lines_and_loudness_and_other_phases():
+    signal = drawn(a_multisine(odd_only=True, realisations=3, seconds=4.5))
+    periods = signal.reshape(3, 3, 24_000)
+    assert np.array_equal(periods, np.broadcast_to(periods[:, :1], periods.shape))
+    spectra = np.fft.rfft(periods[:, 0])
+    played = np.abs(spectra) > 1e-6 * np.abs(spectra).max()
+    assert np.array_equal(played[0], played[1])
+    np.testing.assert_allclose(np.abs(spectra[0]), np.abs(spectra[2]), atol=1e-6)
+    turned = np.exp(1j * (np.angle(spectra[1]) - np.angle(spectra[0])))[played[0]]
+    assert abs(np.mean(turned)) < 0.05  # of thousands of lines
+    assert 20 * np.log10(np.max(np.abs(signal))) == pytest.approx(-6.0, abs=1e-6)
+
+
+def test_one_realisation_is_the_multisine_that_it_always_was():
+    assert np.array_equal(
+        drawn(a_multisine(odd_only=True)), drawn(a_multisine(odd_only=True, realisations=1))
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"realisations": 2, "odd_only": True, "seconds": 1.0}, "two or more whole periods"),
+        ({"realisations": 2, "odd_only": True, "seconds": 2.3}, "whole periods of 0.5 s"),
+        ({"realisations": 2}, "set odd_only = true"),
+    ],
+)
+def test_realisations_that_do_not_fit_are_refused(changes, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        a_multisine(**changes)
+
+
 def test_the_odd_multisine_begins_at_a_gentle_zero_crossing():
     signal = drawn(a_multisine(odd_only=True))
     step = np.abs(np.diff(signal))

@@ -26,6 +26,10 @@ def marker(name, **keys):
     return {"name": name, "kind": "marker", "use": "align"} | keys
 
 
+def pump(**keys):
+    return {"name": "p", "kind": "pump", "use": "analyse", "level_dbfs": -6.0} | keys
+
+
 def probe(name):
     return {"name": name, "kind": "probe", "use": "analyse", "level_dbfs": -20.0}
 
@@ -187,6 +191,21 @@ def test_a_plan_with_markers_of_its_own_is_left_as_it_is():
             ],
             "lowest_dbfs must lie below level_dbfs -60",
         ),
+        (
+            [
+                {
+                    "name": "s",
+                    "kind": "level-step",
+                    "use": "analyse",
+                    "level_dbfs": -20,
+                    "soft_dbfs": -20,
+                }
+            ],
+            "soft_dbfs must lie below level_dbfs -20",
+        ),
+        ([pump(level_dbfs=-45.0)], "probe_dbfs must lie below level_dbfs -45"),
+        ([pump(probe_frequency=3080.0)], "every harmonic of frequency 440, .*: 3300 does"),
+        ([pump(frequency=1760.0, probe_frequency=1000.0)], "above the first: 2640 does"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(segments, complaint):

@@ -10,7 +10,20 @@ from profiler.definitions import shipped_folder
 from profiler.stimulus.plan import SAMPLE_RATES, load_signal
 from profiler.stimulus.synthesis import render
 
-SHIPPED = ("a440", "check", "latency", "levels", "loop", "quick", "standard", "sweep")
+SHIPPED = (
+    "a440",
+    "check",
+    "distortion",
+    "dynamics",
+    "latency",
+    "levels",
+    "loop",
+    "measure",
+    "quick",
+    "settling",
+    "standard",
+    "sweep",
+)
 CAPTURES = ("standard", "quick")
 
 
@@ -55,7 +68,11 @@ def test_every_signal_renders_up_to_its_level_and_not_above(name):
         ("quick", 49.0, 1.0),
         ("check", 20.0, 1.0),
         ("loop", 20.0, 0.5),
+        ("dynamics", 46.0, 1.0),
+        ("distortion", 103.0, 1.0),
+        ("measure", 171.5, 1.0),
         ("a440", 3.0, 0.0),
+        ("settling", 44.0, 1.0),
     ],
 )
 def test_lengths_are_as_promised(name, seconds, tolerance):
@@ -102,17 +119,19 @@ def test_the_replicate_is_the_same_samples(name):
     assert np.array_equal(first, again)
 
 
-@pytest.mark.parametrize("name", ["sweep", "levels"])
+@pytest.mark.parametrize(
+    "name", ["sweep", "levels", "distortion", "dynamics", "settling", "measure"]
+)
 def test_a_probe_stands_at_both_ends_of_what_measures_a_device(name):
     plan = plan_of(name)
     kinds = [s.kind for s in plan.segments if s.kind != "silence"]
     assert kinds[1:3] == ["marker", "probe"]
     assert kinds[-2:] == ["probe", "marker"]
-    first, last = (stimulus_of(name)[p.slice] for p in plan.of_kind("probe"))
+    first, *_, last = (stimulus_of(name)[p.slice] for p in plan.of_kind("probe"))
     assert np.array_equal(first, last)
 
 
-@pytest.mark.parametrize("name", [*CAPTURES, "check", "loop"])
+@pytest.mark.parametrize("name", [*CAPTURES, "check", "loop", "distortion"])
 def test_the_probes_are_the_same_samples_from_the_first_seconds_to_the_last(name):
     plan = plan_of(name)
     probes = list(plan.of_kind("probe"))
@@ -143,11 +162,24 @@ def test_a_marker_is_the_first_sound_and_the_last_and_comes_at_least_every_10_s(
     assert sounding[0].level_dbfs == -12.0
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", [*CAPTURES, "settling"])
 def test_a_marker_stands_between_every_two_bursts(name):
     kinds = [s.kind for s in plan_of(name).segments if s.kind != "silence"]
     for before, after in itertools.pairwise(kinds):
-        assert (before, after) != ("burst", "burst")
+        assert not {before, after} <= {"burst", "pump"}
+
+
+def test_settling_has_bursts_over_frequency_and_level_and_pumps_soft_to_hard():
+    plan = plan_of("settling")
+    bursts = {}
+    for placed in plan.of_kind("burst"):
+        bursts.setdefault(placed.segment.frequency, []).append(placed.segment.level_dbfs)
+    assert bursts == {440.0: [-33.0, -18.0, -3.0], 110.0: [-18.0, -3.0], 1760.0: [-18.0, -3.0]}
+    *rising, short = (placed.segment for placed in plan.of_kind("pump"))
+    assert [pump.level_dbfs for pump in rising] == [-27.0, -18.0, -9.0, -3.0]
+    # the last is as hard and short: what builds up under sustained power is not there yet
+    assert (short.level_dbfs, short.tone_seconds) == (-3.0, 0.02)
+    assert {pump.probe_dbfs for pump in (*rising, short)} == {-45.0}
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name != "a440"])
@@ -155,6 +187,24 @@ def test_no_silence_between_sounds_is_longer_than_a_second(name):
     # alignment looks for lost samples in what sounds; -100 dBFS is the noise of converters
     sounding = np.flatnonzero(np.abs(stimulus_of(name)) > 1e-5)
     assert np.max(np.diff(sounding)) <= 1.0 * 48_000
+
+
+def test_distortion_climbs_from_soft_to_loud_and_has_what_each_measure_needs():
+    plan = plan_of("distortion")
+    up = [s.level_dbfs for s in plan.segments if s.kind == "sweep" and s.direction == "up"]
+    assert np.diff(up) == pytest.approx([6.0] * 6)
+    (down,) = [s for s in plan.segments if s.kind == "sweep" and s.direction == "down"]
+    assert down.level_dbfs in up
+    twins = [s for s in plan.segments if s.kind == "twin-tone"]
+    assert [(t.first_hz, t.second_hz, t.ratio) for t in twins] == [
+        (60.0, 7000.0, 4.0),
+        (19_000.0, 20_000.0, 1.0),
+        (1000.0, 1200.0, 1.0),
+    ]
+    odd = [s for s in plan.segments if s.kind == "multisine"]
+    assert np.diff([s.level_dbfs for s in odd]) == pytest.approx([18.0] * 2)
+    assert all(s.odd_only and s.realisations == 6 and s.seconds == 9.0 for s in odd)
+    assert plan.seconds < 150.0
 
 
 def test_a440_is_a_second_of_silence_a_second_of_440_hz_and_a_second_of_silence():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from profiler.stimulus.plan import Sweep
-from profiler.stimulus.sweep import inverse_spectrum, sweep
+from profiler.stimulus.sweep import harmonic, inverse_spectrum, sweep
 from profiler.units import amplitude_to_db, peak_dbfs
 
 
@@ -34,8 +34,32 @@ def test_its_harmonics_are_itself_advanced():
     assert chosen.start_hz * rate == pytest.approx(round(chosen.start_hz * rate))
 
 
-def test_its_inverse_turns_it_into_an_impulse():
-    chosen = segment(level_dbfs=0.0)
+def test_a_sweep_that_goes_down_is_the_one_that_goes_up_played_backwards():
+    up, down = (sweep(segment(direction=d), 48_000) for d in ("up", "down"))
+    end = segment().sweep_seconds * 48_000
+    t = np.arange(1000, end - 1000)
+    backwards = np.interp(end - t, np.arange(len(up)), up)
+    slow = t > 0.6 * end  # where linear interpolation is good
+    np.testing.assert_allclose(down[t.astype(int)][slow], backwards[slow], atol=1e-3)
+    assert not down[round(end) + 1 :].any()
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_polynomial_s_harmonics_are_those_of_the_sweep(direction):
+    chosen = segment(level_dbfs=0.0, direction=direction, stop_hz=10_000.0)
+    first, second, third = (harmonic(chosen, 96_000, order) for order in (1, 2, 3))
+    steady = np.zeros(len(first), dtype=bool)
+    edge = round(0.06 * 96_000)
+    steady[edge : round(chosen.sweep_seconds * 96_000) - edge] = True
+    # T3(sin a) = -sin 3a; the square of a sine has a cosine of twice its angle
+    np.testing.assert_allclose((3 * first - 4 * first**3)[steady], third[steady], atol=1e-9)
+    both = second**2 + (1 - 2 * first**2) ** 2
+    np.testing.assert_allclose(both[steady], 1.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_its_inverse_turns_it_into_an_impulse(direction):
+    chosen = segment(level_dbfs=0.0, direction=direction)
     played = sweep(chosen, 48_000)
     frames = 2**19
     frequency = np.fft.rfftfreq(frames, 1 / 48_000)

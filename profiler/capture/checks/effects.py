@@ -30,7 +30,8 @@ POINTS_AN_OCTAVE = 24
 def findings(evidence: Evidence) -> Iterator[Finding]:
     """What else is in the chain."""
     if evidence.aligned is not None:
-        yield from time_effect(evidence.aligned)
+        if evidence.has_time_effect:
+            yield from time_effect(evidence.aligned)
         yield from speaker_simulation(evidence.aligned)
 
 

@@ -23,6 +23,7 @@ from profiler.capture.calibration import stored_delay
 from profiler.capture.folder import CaptureFolder
 from profiler.capture.loop import Fingerprint
 from profiler.capture.loop import stored as stored_fingerprint
+from profiler.capture.time_effects import has_time_effect
 from profiler.errors import CaptureError
 from profiler.rig.interface import StreamReport
 from profiler.stimulus.plan import SignalPlan
@@ -92,9 +93,13 @@ class Evidence:
         The delay is the loop's, where the take has one.
         """
         frames = self.plan.frames
-        loop = None if self.loop is None else delay.piece(self.loop, 0, frames)
+        response = delay.piece(self.response, 0, frames)
+        loop = self.loopback
+        if self.is_loop:
+            loop = response  # its own loopback: asked once, as what came through a cable
+        elif loop is not None:
+            loop = delay.piece(loop, 0, frames)
         try:
-            response = delay.piece(self.response, 0, frames)
             return align(self.plan, self.stimulus, response, loopback=loop)
         except CaptureError as error:
             return error
@@ -113,6 +118,11 @@ class Evidence:
             return None
         response = delay.piece(self.response, 0, self.plan.frames)
         return apply(self.plan, self.alignment, self.stimulus, response)
+
+    @functools.cached_property
+    def has_time_effect(self) -> bool:
+        """Whether something in the chain of an aligned take sounds on or wavers."""
+        return self.aligned is not None and has_time_effect(self.aligned)
 
     @functools.cached_property
     def lag(self) -> int | None:

@@ -27,7 +27,7 @@ STANDBY_SECONDS = 0.25  # of programme that a muted device leaves out
 BLOCK_SECONDS = 0.05
 STEADY_KINDS = (
     *("marker", "guitar", "noise", "multisine", "file"),
-    *("probe", "reference", "staircase", "sine"),
+    *("probe", "reference", "staircase", "level-step", "sine"),
 )
 LOUD_DB = -30.0  # re the loudest block of its kind: softer ones are not asked
 

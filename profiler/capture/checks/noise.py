@@ -22,9 +22,8 @@ from profiler.capture.checks.evidence import Evidence
 from profiler.capture.checks.findings import Finding
 from profiler.capture.hum import measure_hum
 from profiler.capture.impulse import magnitude_db, swept
-from profiler.capture.ladder import BURST_BAND_HZ, beside_tone, ladder_steps
+from profiler.capture.ladder import BURST_BAND_HZ, beside_tone, ladder_steps, swallowed_db
 from profiler.capture.silences import silences
-from profiler.capture.time_effects import has_time_effect
 from profiler.stimulus.marker import half_frames
 from profiler.stimulus.plan import PROBE_GAP_SECONDS, Probe
 from profiler.units import amplitude_to_db, db_to_amplitude, power_to_db
@@ -38,7 +37,6 @@ GATE_DROP_DB = 6.0
 GATED_BELOW_DBFS = -20.0  # steps of the ladder that a gate may swallow
 GATED_FLOOR_DB = 20.0  # between the noise in silence and under a tone
 TONE_END_SECONDS = 0.005  # of a tone, not measured
-SIGMAS = 4.0  # by which a tone must be missed
 
 BURST_SECONDS = 0.02  # in which its power is taken
 REFLECTION_SECONDS = (0.002, 0.0205)
@@ -51,6 +49,10 @@ COLOUR_ORDER = 8  # of the polynomial that takes the device's own colour out
 
 ECHO_SECONDS = 0.4  # after which a silence is free of echoes
 BURST_LIMIT_DB = 10.0  # over what stands there at other times
+# of the squared step of a tone's amplitude: what `beside_tone` hears of it. A jump of a Hann
+# window's middle by h has lines of h/(pi m), and it sums those from the fourth on.
+STEP_BESIDE_TONE = 2.0 / np.pi**2 * 0.284
+COLOURS_HZ = (150.0, 400.0, 1000.0, 2500.0, 6000.0)  # high passes: what a tone control does
 
 
 def findings(evidence: Evidence) -> Iterator[Finding]:
@@ -60,7 +62,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
         return
     yield from hum(capture)
     # what sounds on or wavers is neither a noise of the room nor the hiss under a tone
-    wavering = has_time_effect(capture)
+    wavering = evidence.has_time_effect
     gate = list(noise_gate(capture, judge_floor=not wavering))
     # a gate that opens and shuts makes bursts of its own
     if gate or wavering:
@@ -129,12 +131,7 @@ def _swallowed(capture):
     worst, at_seconds = 0.0, None
     for placed in capture.plan.of_kind("staircase"):
         steps = ladder_steps(capture, placed)
-        sigma = max((step.sigma for step in steps), default=0.0)
-        for index, step in enumerate(steps[:-1]):
-            louder = max(s.amplitude / s.played for s in steps[index + 1 :])
-            # no softer than noise allows it to be
-            heard = max(step.amplitude, SIGMAS * sigma)
-            drop = float(amplitude_to_db(louder * step.played / heard)) if heard > 0.0 else 0.0
+        for step, drop in zip(steps, swallowed_db(steps), strict=True):
             if step.played <= db_to_amplitude(GATED_BELOW_DBFS) and drop > worst:
                 worst, at_seconds = drop, step.at_seconds
     return worst, at_seconds
@@ -307,13 +304,14 @@ def _in_tones(capture):
     for placed in capture.plan.of_kind("reference"):
         block = round(0.1 * rate)
         starts = range(placed.start + block, placed.stop - 2 * block + 1, block)
-        power = np.array(
-            [
-                beside_tone(capture.response[s : s + block], placed.segment.frequency, rate)[2]
-                for s in starts
-            ]
-        )
-        yield from _bumps(power, [s / rate for s in starts])
+        told = [
+            beside_tone(capture.response[s : s + block], placed.segment.frequency, rate)
+            for s in starts
+        ]
+        amplitude, _, power = np.array(told).T
+        # a knob was moved: the step of the tone, in one of the blocks, is no noise
+        stepped = STEP_BESIDE_TONE * (amplitude[2:] - amplitude[:-2]) ** 2
+        yield from _bumps(power, [s / rate for s in starts], stepped)
 
 
 def _in_repeats(capture, heard):
@@ -327,9 +325,9 @@ def _in_repeats(capture, heard):
         original = placed[again.segment.replicate_of]
         first, second = (_blocks(heard[p.slice], block) for p in (original, again))
         energy = np.sum(first**2, axis=1)
-        # a knob between the passes, or within one, changes the gain: it is no noise
-        gain = np.sum(first * second, axis=1) / np.maximum(energy, np.finfo(float).tiny)
-        differing = np.sum((second - gain[:, None] * first) ** 2, axis=1)
+        # a knob between the passes, or within one, changes gain and colour: it is no noise
+        colours = [_blocks(each, block) for each in _colours(heard[original.slice], rate)]
+        differing = _unexplained(second, np.stack(colours, axis=2))
         loud = energy >= np.median(energy)
         unlike = np.median(differing[loud] / np.maximum(energy[loud], np.finfo(float).tiny))
         expected = np.median(differing) + unlike * energy
@@ -342,13 +340,34 @@ def _in_repeats(capture, heard):
         yield _Burst(earlier, float(power_to_db(lasting[at])), or_seconds=later)
 
 
-def _bumps(power, seconds):
-    """The highest of a row of powers, where it stands out of those on both sides."""
+def _colours(samples, rate):
+    """A passage, and what each of a few high passes makes of it."""
+    yield samples
+    for frequency in COLOURS_HZ:
+        high_pass = scipy.signal.butter(1, frequency, "highpass", fs=rate, output="sos")
+        yield scipy.signal.sosfilt(high_pass, samples)
+
+
+def _unexplained(blocks, shapes):
+    """Energy of each block that no sum of its shapes explains, `(b, n)` and `(b, n, k)`."""
+    shared = np.einsum("bnk,bn->bk", shapes, blocks)
+    normal = np.einsum("bnk,bnl->bkl", shapes, shapes)
+    least = 1e-9 * np.trace(normal, axis1=1, axis2=2) + np.finfo(float).tiny
+    normal = normal + least[:, None, None] * np.eye(shapes.shape[2])
+    weights = np.linalg.solve(normal, shared[..., None])
+    return np.sum((blocks - (shapes @ weights)[..., 0]) ** 2, axis=1)
+
+
+def _bumps(power, seconds, explained=0.0):
+    """The highest of a row of powers, where it stands out of those on both sides.
+
+    `explained` of each but the first and the last is no noise.
+    """
     if len(power) < 3 or not np.all(power > 0.0):
         return
     before = np.minimum.accumulate(power)[:-2]
     after = np.minimum.accumulate(power[::-1])[::-1][2:]
-    excess = power[1:-1] / np.maximum(before, after)
+    excess = power[1:-1] / np.maximum(np.maximum(before, after), explained)
     best = int(np.argmax(excess))
     if power_to_db(excess[best]) > BURST_LIMIT_DB:
         yield _Burst(seconds[best + 1], float(power_to_db(excess[best])))

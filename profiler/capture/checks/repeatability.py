@@ -20,7 +20,6 @@ from profiler.capture.checks.findings import Finding
 from profiler.capture.hum import mains_lines
 from profiler.capture.probes import PlacedReading, read_probes
 from profiler.capture.silences import silences
-from profiler.capture.time_effects import has_time_effect
 from profiler.units import amplitude_to_db, db_to_amplitude
 
 LEVEL_LIMIT_DB = 0.1
@@ -44,7 +43,7 @@ SILENCE_SECONDS = 0.4  # in which lines of hum are told
 
 def findings(evidence: Evidence) -> Iterator[Finding]:
     """Whether the device stayed as it was."""
-    if evidence.aligned is not None and not has_time_effect(evidence.aligned):
+    if evidence.aligned is not None and not evidence.has_time_effect:
         yield from changed(evidence.aligned)
 
 

@@ -15,7 +15,7 @@ from profiler.capture.retake import places_of
 from profiler.errors import CheckFailed, DefinitionError
 from profiler.rig.faults import FaultName
 
-METHOD = 1  # raised when the same take would be judged otherwise
+METHOD = 2  # raised when the same take would be judged otherwise
 
 
 class Verdict(Findings):

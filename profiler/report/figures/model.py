@@ -11,9 +11,9 @@ from profiler.report.drawing import (
     SINGLE_INCHES,
     STRONG,
     WEAK,
+    decades,
     drawing,
     legend,
-    plain_decades,
     rows,
 )
 from profiler.units import power_to_db
@@ -80,16 +80,16 @@ def overlay(
 def training(points: Sequence[Point], floor_esr: float | None):
     """Validation ESR against training time, and the lowest that the device allows."""
     figure, (axes,) = rows(1, SINGLE_INCHES)
+    decades(axes)
     seconds = [point.seconds for point in points]
     errors = np.array([point.esr for point in points])
-    axes.semilogy(seconds, errors, color=WEAK, linewidth=0.8, label="each")
+    axes.plot(seconds, errors, color=WEAK, linewidth=0.8, label="each")
     best = np.minimum.accumulate(errors)
-    axes.semilogy(seconds, best, color=STRONG, linewidth=2.2, drawstyle="steps-post", label="best")
+    axes.plot(seconds, best, color=STRONG, linewidth=2.2, drawstyle="steps-post", label="best")
     if floor_esr is not None and floor_esr > best[-1] / FARTHEST_FLOOR:
         axes.axhline(floor_esr, color=INK, linestyle=DASHES[1], linewidth=1.0, label="floor")
     axes.set_ylabel("validation ESR")
     axes.set_xlabel("training time, s")
-    plain_decades(axes)
     legend(axes)
     return figure
 

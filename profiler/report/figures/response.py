@@ -1,59 +1,85 @@
-"""The response of a device over frequency, and its harmonics."""
+"""The linear response of a device over frequency."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
+from profiler.analysis.response import DirectionCheck, PhaseCheck, ResponseCurve
 from profiler.report.drawing import (
     DASHES,
     INK,
     SINGLE_INCHES,
-    STRONG,
+    curve,
     drawing,
     frequency_axis,
+    known,
     legend,
     rows,
 )
 
-FIRST_BAND_HZ, LAST_BAND_HZ = 20.0, 20_000.0
-HARMONIC_RANGE_DB = 90.0  # below the highest response: what lies deeper is noise
-EDGE_OCTAVES = 1.0 / 24.0  # of a swept band: there the sweep fades, and little is known
+BAND_HZ = (20.0, 20_000.0)
+SHOWN_DB = 60.0  # below the highest response: what lies deeper is not heard
+MOST_DELAY_MS = 15.0  # of a group delay that is shown: bass is slow without end
 
 
 @drawing
-def response(
-    frequencies: np.ndarray, magnitude_db: np.ndarray, harmonics_db: Mapping[int, np.ndarray]
-):
-    """Magnitude of the linear response, and of harmonics against the played frequency.
+def linear_response(curves: Sequence[tuple[str, ResponseCurve]]):
+    """Magnitude and group delay, a curve a level or a device."""
+    figure, (magnitude, delay) = rows(2, (2.4, 1.7))
+    highest = -np.inf
+    for number, (label, each) in enumerate(curves):
+        level = known(each.magnitude_db)
+        highest = max(highest, np.nanmax(level, initial=-np.inf))
+        magnitude.plot(each.frequency_hz, level, label=label, **curve(number))
+        delay.plot(each.frequency_hz, known(each.group_delay_ms), label=label, **curve(number))
+    if np.isfinite(highest):
+        magnitude.set_ylim(highest - SHOWN_DB, highest + 5.0)
+    magnitude.set_ylabel("magnitude, dB")
+    frequency_axis(magnitude, *BAND_HZ)
+    legend(magnitude)
+    low, high = delay.get_ylim()
+    delay.set_ylim(max(low, -2.0), min(high, MOST_DELAY_MS))
+    delay.set_ylabel("group delay, ms")
+    frequency_axis(delay, *BAND_HZ)
+    return figure
 
-    Parameters
-    ----------
-    frequencies : (n,) float array
-        In Hz, of the played tone.
-    magnitude_db : (n,) float array
-        Of the linear response; NaN where it is not known.
-    harmonics_db : mapping of int to (n,) float array
-        Level of each harmonic on the same scale, by its number from 2 on.
-    """
-    edge = 2.0**EDGE_OCTAVES
-    lowest, highest = frequencies[0] * edge, frequencies[-1] / edge
-    shown = (frequencies >= max(lowest, FIRST_BAND_HZ)) & (
-        frequencies <= min(highest, LAST_BAND_HZ)
-    )
-    loudest_db = np.nanmax(magnitude_db[shown], initial=-np.inf)
+
+@drawing
+def excess_phase(checks: Sequence[tuple[str, PhaseCheck]]):
+    """The phase that the magnitude does not imply: 0 for a circuit of filters."""
     figure, (axes,) = rows(1, SINGLE_INCHES)
-    axes.plot(frequencies[shown], magnitude_db[shown], color=STRONG, linewidth=2.2, label="linear")
-    for number, (order, level_db) in enumerate(sorted(harmonics_db.items())):
-        heard = shown & (level_db > loudest_db - HARMONIC_RANGE_DB)
+    for number, (label, each) in enumerate(checks):
+        axes.plot(each.frequency_hz, each.excess_phase_degrees, label=label, **curve(number))
+    axes.axhline(0.0, color=INK, linewidth=0.6, linestyle=DASHES[2])
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -30.0), max(high, 30.0))
+    axes.set_ylabel("excess phase, degrees")
+    frequency_axis(axes, *BAND_HZ)
+    legend(axes)
+    return figure
+
+
+@drawing
+def directions(checks: Sequence[tuple[str, DirectionCheck]]):
+    """How far a sweep up and a sweep down differ, above what noise makes of it."""
+    figure, (axes,) = rows(1, SINGLE_INCHES)
+    for number, (label, each) in enumerate(checks):
         axes.plot(
-            frequencies,
-            np.where(heard, level_db, np.nan),
-            color=INK,
-            linewidth=0.9,
-            linestyle=DASHES[number % len(DASHES)],
-            label=f"H{order}",
+            each.frequency_hz,
+            known(each.difference_db),
+            label=label or "difference",
+            **curve(number),
         )
-    axes.set_ylabel("magnitude, dB")
-    frequency_axis(axes, FIRST_BAND_HZ, LAST_BAND_HZ)
+        if len(checks) == 1:
+            axes.plot(
+                each.frequency_hz,
+                each.floor_db,
+                label="noise",
+                color=INK,
+                linewidth=0.8,
+                linestyle=DASHES[2],
+            )
+    axes.set_ylabel("up minus down, re the mean, dB")
+    frequency_axis(axes, *BAND_HZ)
     legend(axes)
     return figure

@@ -46,7 +46,7 @@ def test_a_step_is_named_by_its_hum_and_placed_between_two_probes(name, action):
         assert action in finding.action
 
 
-@pytest.mark.parametrize("at_seconds", [5.0, 12.5, 16.5])
+@pytest.mark.parametrize("at_seconds", [3.5, 5.0, 12.5, 16.5])
 def test_a_step_anywhere_between_the_probes_is_found(at_seconds):
     for seed in (0, 1, 2):
         finding = only(findings(faulty(seed, "knob-moved", at_seconds=at_seconds)))
