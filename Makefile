@@ -3,17 +3,23 @@
 # make lint    style and types
 #
 # Everything but Debian's own packages goes into .venv. Its stamp files carry a hash of
-# what they were made from, so a second run starts at once and an edited pyproject.toml
-# or constraints.txt installs again.
+# what they were made from, so a second run starts at once and an edited pyproject.toml,
+# constraints.txt or kernel installs again. The kernels are built without pip's isolation:
+# its ever new folders would have everything compiled each time.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 NAM_WASM := @opendaw/nam-wasm@1.2.0
+BUILDERS := scikit-build-core nanobind cmake ninja
 # The NAM trainer, a peer to compare with, without its window, training loop and corpora.
 TRAINER := neural-amp-modeler tqdm wavio
 
-PINS := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
+# The kernels, by whose change they are built again.
+NATIVE := $(wildcard profiler/kernels/CMakeLists.txt profiler/kernels/*/CMakeLists.txt) \
+  $(wildcard profiler/kernels/native/*)
+
+PINS := $(shell cat pyproject.toml constraints.txt $(NATIVE) | sha256sum | cut -c1-12)
 RUNTIME := $(VENV)/runtime-$(PINS)
 DEVELOPMENT := $(VENV)/development-$(PINS)
 PLAYER := $(VENV)/player-$(notdir $(NAM_WASM))
@@ -38,11 +44,12 @@ $(BIN)/pip: | debian-runtime
 
 $(RUNTIME): | $(BIN)/pip
 	$(PIP) install --quiet --constraint constraints.txt torch
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --constraint constraints.txt $(BUILDERS)
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable .
 	touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	$(PIP) install --quiet --constraint constraints.txt --no-deps $(TRAINER)
 	touch $@
 
@@ -57,6 +64,9 @@ $(PLAYER): | debian-tests
 debian-runtime:
 	@set --; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || set -- "$$@" python3-venv; \
+	command -v c++ >/dev/null || set -- "$$@" g++ libc6-dev; \
+	python3 -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
+	  2>/dev/null || set -- "$$@" python3-dev; \
 	$(install_packages)
 
 debian-tests:

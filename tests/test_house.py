@@ -160,6 +160,8 @@ def test_a_test_file_mirrors_a_module(file):
     mirrored = (
         PACKAGE / place,
         PACKAGE / place.with_suffix("") / "__init__.py",
+        PACKAGE / place.parent / "native" / f"{place.stem}.cpp",  # kernels/
+        file.with_name(f"{place.stem}.cpp"),  # a program beside its test
         ROOT / place,  # benchmarks/
         ROOT / place.stem,  # signals/ and rigs/, tested where they are read
     )

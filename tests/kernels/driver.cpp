@@ -1,0 +1,283 @@
+// The kernels without Python: what a sanitizer should watch, and allocations counted.
+//
+//   driver stress               every path over many shapes, cuttings and refusals
+//   driver allocations BLOCKS   how many there are in so many calls of a stream's `process`
+//
+// Built by profiler/kernels/CMakeLists.txt with -DAMPSCOPE_DRIVER=ON, run by test_driver.py.
+
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <new>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "network.h"
+#include "pass.h"
+#include "paths.h"
+#include "stream.h"
+
+using namespace ampscope;
+
+// ---- a count of allocations ------------------------------------------------------------------
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+
+static std::atomic<long> allocations{0};
+
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+void __libc_free(void*);
+
+// operator new ends here as well.
+void* malloc(std::size_t size) {
+  allocations++;
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t count, std::size_t size) {
+  allocations++;
+  return __libc_calloc(count, size);
+}
+void* realloc(void* old, std::size_t size) {
+  allocations++;
+  return __libc_realloc(old, size);
+}
+void* memalign(std::size_t alignment, std::size_t size) {
+  allocations++;
+  return __libc_memalign(alignment, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  allocations++;
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** result, std::size_t alignment, std::size_t size) {
+  allocations++;
+  *result = __libc_memalign(alignment, size);
+  return *result ? 0 : 12;
+}
+void free(void* memory) {
+  if (memory) allocations++;
+  __libc_free(memory);
+}
+}
+
+#define COUNTED 1
+#endif
+
+// ---- shapes and signals ----------------------------------------------------------------------
+
+static std::mt19937 generator(1);
+
+static int between(int least, int most) {
+  return std::uniform_int_distribution<int>(least, most)(generator);
+}
+
+static std::vector<float> noise(std::ptrdiff_t count, float size = 0.3f) {
+  std::normal_distribution<float> normal(0.0f, size);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+static LayerArray array_of(int inputs, int channels, int head, std::vector<int> dilations) {
+  LayerArray array;
+  array.input_size = inputs;
+  array.channels = channels;
+  array.head_size = head;
+  array.kernel_sizes.assign(dilations.size(), 3);
+  array.dilations = std::move(dilations);
+  return array;
+}
+
+static std::vector<LayerArray> a1(int channels) {
+  std::vector<int> octaves, others{128, 256, 512};
+  for (int octave = 0; octave < 10; octave++) octaves.push_back(1 << octave);
+  others.insert(others.end(), octaves.begin(), octaves.end());
+  octaves.resize(7);
+  return {array_of(1, channels, channels / 2, octaves),
+          array_of(channels, channels / 2, 1, others)};
+}
+
+static std::vector<LayerArray> a2(int channels) {
+  const std::vector<int> seven{1, 3, 7, 17, 41, 101, 239};
+  LayerArray array = array_of(1, channels, 1, seven);
+  array.dilations.insert(array.dilations.end(), seven.begin(), seven.end());
+  array.dilations.insert(array.dilations.end(), {1, 13});
+  array.dilations.insert(array.dilations.end(), seven.begin(), seven.end());
+  array.kernel_sizes.assign(23, 6);
+  array.kernel_sizes[14] = array.kernel_sizes[15] = 15;
+  array.activation = "LeakyReLU";
+  array.head_taps = 16;
+  array.head_bias = true;
+  return {array};
+}
+
+static std::vector<LayerArray> any_shape() {
+  std::vector<LayerArray> arrays;
+  int inputs = 1, channels = between(1, 18);
+  for (int left = between(1, 3); left > 0; left--) {
+    const int next = left == 1 ? 1 : between(1, 18);
+    std::vector<int> dilations;
+    for (int layers = between(1, 3); layers > 0; layers--) dilations.push_back(between(1, 30));
+    LayerArray array = array_of(inputs, channels, next, dilations);
+    for (int& taps : array.kernel_sizes) taps = between(1, 15);
+    array.gated = between(0, 1) == 1;
+    array.activation = between(0, 2) == 0 ? "LeakyReLU" : "Tanh";
+    array.head_taps = between(0, 2) == 0 ? between(1, 16) : 1;
+    array.head_bias = between(0, 1) == 1;
+    arrays.push_back(array);
+    inputs = channels;
+    channels = next;
+  }
+  return arrays;
+}
+
+static std::unique_ptr<Stream> stream_of(const Network& network, const std::vector<float>& weights,
+                                         const Path& path) {
+  return std::make_unique<Stream>(std::make_unique<WaveNetPlayer>(
+      network, weights.data(), static_cast<std::ptrdiff_t>(weights.size()), false, path));
+}
+
+// ---- stress ----------------------------------------------------------------------------------
+
+static void expect(bool truth, const char* what) {
+  if (truth) return;
+  std::fprintf(stderr, "not so: %s\n", what);
+  std::exit(1);
+}
+
+static void expect_refusal(const std::function<void()>& call, const char* what) {
+  try {
+    call();
+  } catch (const std::invalid_argument&) {
+    return;
+  }
+  std::fprintf(stderr, "not refused: %s\n", what);
+  std::exit(1);
+}
+
+// Streaming, in any blocks, gives what the forward pass gives; the way back is walked as well.
+static void compare(const Network& network, const Path& path, int outputs, int threads) {
+  const std::vector<float> weights = noise(network.weight_count());
+  const int segments = 3;
+  Pass pass(network, outputs, segments, threads, path);
+  const std::vector<float> x = noise(segments * pass.inputs());
+  std::vector<float> y(static_cast<std::size_t>(segments * outputs));
+  std::vector<float> gradient(weights.size());
+  pass.forward(weights.data(), network.weight_count(), x.data(), y.data());
+  pass.backward(y.data(), gradient.data());
+  for (float value : gradient) expect(std::isfinite(value), "the gradient is finite");
+
+  const std::unique_ptr<Stream> stream = stream_of(network, weights, path);
+  const std::vector<float> signal(x.begin(), x.begin() + pass.inputs());
+  std::vector<float> played(signal.size());
+  for (std::size_t done = 0; done < signal.size();) {
+    const std::size_t block =
+        std::min(signal.size() - done, static_cast<std::size_t>(between(1, 200)));
+    // of exactly its length, so that a sample read or written beyond it is noticed
+    const std::vector<float> in(signal.begin() + done, signal.begin() + done + block);
+    std::vector<float> out(block);
+    expect(stream->process(in.data(), out.data(), static_cast<std::ptrdiff_t>(block)) ==
+               Stream::Result::done,
+           "a block is played");
+    std::copy(out.begin(), out.end(), played.begin() + done);
+    done += block;
+  }
+  float largest = 1.0f;
+  for (int t = 0; t < outputs; t++) largest = std::max(largest, std::fabs(y[t]));
+  for (int t = 0; t < outputs; t++)
+    expect(std::fabs(y[t] - played[signal.size() - outputs + t]) < 1e-4f * largest,
+           "streaming is the forward pass");
+}
+
+static void refusals() {
+  const Path& path = path_named("portable");
+  const Network network(a1(2));
+  std::vector<float> weights = noise(network.weight_count());
+  expect_refusal([] { path_named("abacus"); }, "an unknown path");
+  expect_refusal([] { Network({}); }, "no array");
+  expect_refusal([] { Network({array_of(1, 0, 1, {1})}); }, "no channel");
+  expect_refusal([] { Network({array_of(1, 1, 1, {std::numeric_limits<int>::max()})}); }, "a leap");
+  expect_refusal([] { Network({array_of(1, 3, 2, {1}), array_of(3, 3, 1, {1})}); }, "a broken chain");
+  expect_refusal([&] { Pass(network, 0, 1, 1, path); }, "no output");
+  expect_refusal([&] { Pass(network, 1 << 24, 1 << 16, 1, path); }, "all memory");
+  Pass pass(network, 10, 1, 1, path);
+  std::vector<float> x(static_cast<std::size_t>(pass.inputs())), y(10), gradient(weights.size());
+  expect_refusal([&] { pass.backward(y.data(), gradient.data()); }, "backward first");
+  expect_refusal([&] { pass.forward(weights.data(), 3, x.data(), y.data()); }, "three weights");
+  x[4] = std::numeric_limits<float>::quiet_NaN();
+  expect_refusal(
+      [&] { pass.forward(weights.data(), network.weight_count(), x.data(), y.data()); }, "a NaN");
+  const std::unique_ptr<Stream> stream = stream_of(network, weights, path);
+  expect(stream->process(x.data(), x.data(), 10) == Stream::Result::not_finite, "a NaN is refused");
+  expect(stream->process(nullptr, nullptr, 0) == Stream::Result::done, "no sample is no trouble");
+  weights[0] = std::numeric_limits<float>::infinity();
+  expect_refusal([&] { stream_of(network, weights, path); }, "an infinite weight");
+}
+
+// Numbers as large as they come overflow, and do no more than that.
+static void overflow(const Path& path) {
+  const Network network(a2(3));
+  const std::vector<float> weights(static_cast<std::size_t>(network.weight_count()), 3e38f);
+  const std::unique_ptr<Stream> stream = stream_of(network, weights, path);
+  std::vector<float> signal(1000, 3e38f);
+  stream->process(signal.data(), signal.data(), 1000);
+}
+
+static int stress() {
+  for (const Path* path : usable_paths()) {
+    compare(Network(a1(4)), *path, between(1, 300), 2);
+    compare(Network(a2(3)), *path, between(1, 300), 2);
+    for (int times = 0; times < 25; times++)
+      compare(Network(any_shape()), *path, between(1, 300), between(1, 4));
+    overflow(*path);
+    std::printf("%s: no complaint\n", path->name);
+  }
+  refusals();
+  return 0;
+}
+
+// ---- allocations -----------------------------------------------------------------------------
+
+static int count_allocations(long blocks) {
+#ifdef COUNTED
+  const Network networks[] = {Network(a1(4)), Network(a2(3))};
+  const std::vector<float> signal = noise(128);
+  float out[128];
+  long counted = 0;
+  for (const Network& network : networks) {
+    const std::unique_ptr<Stream> stream =
+        stream_of(network, noise(network.weight_count()), *usable_paths().front());
+    const long before = allocations;
+    for (long block = 0; block < blocks / 2; block++)
+      stream->process(signal.data(), out, 1 + block % 128);
+    stream->reset();
+    counted += allocations - before;
+  }
+  expect(allocations > 0, "allocations are counted at all");
+  std::printf("%ld allocations in %ld blocks\n", counted, blocks);
+  return counted == 0 ? 0 : 1;
+#else
+  (void)blocks;
+  std::fprintf(stderr, "this build cannot count allocations\n");
+  return 2;
+#endif
+}
+
+int main(int count, char** arguments) {
+  const std::string what = count > 1 ? arguments[1] : "";
+  if (what == "stress") return stress();
+  if (what == "allocations" && count > 2) return count_allocations(std::atol(arguments[2]));
+  std::fprintf(stderr, "usage: driver stress | driver allocations BLOCKS\n");
+  return 2;
+}
