@@ -123,7 +123,7 @@ def nam_of(arrays: Sequence[LayerArray], weights: np.ndarray) -> dict:
             "head1x1": {"active": False, "out_channels": 1, "groups": 1},
             "groups_input": 1,
             "groups_input_mixin": 1,
-            **{place: unused for place in (*places, "layer1x1_post_film", "head1x1_post_film")},
+            **dict.fromkeys((*places, "layer1x1_post_film", "head1x1_post_film"), unused),
             "slimmable": None,
         }
 
