@@ -56,7 +56,7 @@ WANTED = (
     Wanted("memory-odd-even", "Odd and even", ("plexi",)),
     Wanted("memory-shares", "Memory", ("wire", "drive", "plexi")),
     Wanted("dynamics-levels", "Soft and loud", ("clean", "plexi", "hi-gain")),
-    Wanted("dynamics-steps", "Attack and release", ("plexi", "plexi without sag")),
+    Wanted("dynamics-steps", "Attack and release", ("plexi",)),
     Wanted("noise-hum", "Noise", ("tweed", "tweed with hum")),
     Wanted("noise-driven", "Signal to noise", ("tweed", "tweed with hum")),
     Wanted("cabinet", "Cabinet", ("clean with DI",)),

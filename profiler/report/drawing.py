@@ -118,6 +118,17 @@ def curve(number: int) -> dict[str, typing.Any]:
     return {"color": (STRONG, INK, WEAK)[number % 3], "linestyle": DASHES[number % len(DASHES)]}
 
 
+def dots(axes: Axes, x: np.ndarray, y: np.ndarray, *, color: str, label: str) -> None:
+    """Points, as the round ends of lines of hardly any length: one path, not an element each."""
+    ends = np.repeat(np.stack([x, y]), 3, axis=1)
+    ends[0, 1::3] += 1e-5 * np.ptp(x)
+    ends[:, 2::3] = np.nan
+    (line,) = axes.plot(*ends, color=color, linewidth=1.6, solid_capstyle="round")
+    line.set_snap(False)  # to whole pixels, and simplified, they would have no length at all
+    line.get_path().should_simplify = False
+    axes.plot([], [], ".", color=color, label=label)
+
+
 def legend(axes: Axes) -> None:
     """Above the axes, where it hides no curve; none where no curve has a name."""
     curves, names = axes.get_legend_handles_labels()

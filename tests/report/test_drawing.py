@@ -13,6 +13,7 @@ from profiler.report.drawing import (
     STRONG,
     WEAK,
     curve,
+    dots,
     drawing,
     frequency_axis,
     legend,
@@ -127,3 +128,20 @@ def test_a_long_curve_is_thinned_without_losing_its_peaks():
     assert len(highest) <= 2 * POINTS
     assert highest.max() == -20.0
     assert at[np.argmax(highest)] == pytest.approx(31_234 / 48_000, abs=1 / POINTS)
+
+
+@drawing
+def cloud():
+    figure, (axes,) = rows(1)
+    x = np.linspace(0.0, 1.0, 300)
+    dots(axes, x, np.sin(20.0 * x), color=WEAK, label="samples")
+    return figure
+
+
+def test_every_dot_is_drawn_in_an_svg_and_in_a_png():
+    drawn = re.findall(r"M (\S+ \S+) \nL (\S+ \S+)", cloud().svg())
+    ends = np.array([[*begin.split(), *end.split()] for begin, end in drawn], float)
+    assert np.sum(np.abs(ends[:, :2] - ends[:, 2:]).max(axis=1) < 0.01) == 300
+    pixels = image.imread(io.BytesIO(cloud().png()))[..., :3]
+    blue = np.all(np.abs(pixels - np.array([0x4F, 0x86, 0xA8]) / 255.0) < 0.1, axis=2)
+    assert np.count_nonzero(blue) > 300 * 4

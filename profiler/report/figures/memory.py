@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from profiler.analysis.memory import ENOUGH, DistortionLevels, Memory, Scatter
 from profiler.report.drawing import (
     DASHES,
@@ -12,6 +10,7 @@ from profiler.report.drawing import (
     STRONG,
     WEAK,
     curve,
+    dots,
     drawing,
     frequency_axis,
     known,
@@ -27,7 +26,7 @@ def scatter(found: Scatter):
     """Output against input, and the best curve through it."""
     figure, (axes,) = rows(1, SCATTER_INCHES)
     best = found.function
-    _dots(axes, found.inputs, found.outputs, color=WEAK, label="samples")
+    dots(axes, found.inputs, found.outputs, color=WEAK, label="samples")
     axes.plot(best.inputs, best.rising, color=INK, linestyle=DASHES[1], label="rising")
     axes.plot(best.inputs, best.falling, color=INK, linestyle=DASHES[2], label="falling")
     axes.plot(best.inputs, best.outputs, color=STRONG, linewidth=2.2, label="best curve")
@@ -35,13 +34,6 @@ def scatter(found: Scatter):
     axes.set_ylabel("output, re full scale")
     legend(axes)
     return figure
-
-
-def _dots(axes, x, y, *, color, label):
-    """Points as the round ends of lines of no length: a path instead of a marker for each."""
-    ends = np.repeat(np.stack([x, y]), 3, axis=1)
-    ends[:, 2::3] = np.nan
-    axes.plot(*ends, color=color, linewidth=1.6, solid_capstyle="round", label=label)
 
 
 @drawing
