@@ -17,7 +17,7 @@ from profiler.rig.rig import (
     load_rig,
 )
 
-SHIPPED = ("wire", "tweed", "drive")
+SHIPPED = ("wire", "tweed", "plexi", "hi-gain", "clean", "drive", "fuzz")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
