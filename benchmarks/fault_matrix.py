@@ -145,8 +145,9 @@ def table(results: list[Outcome]) -> str:
         "| fault, at its minimum | unit | takes: wire, tweed, drive | found first | else |",
         "|---|---|---|---|---|",
     ]
-    for named, found in rows.items():
-        name = named.split(",")[0]
+    order = list(KINDS)
+    for named in sorted(rows, key=lambda named: order.index(named.split(",")[0])):
+        name, found = named.split(",")[0], rows[named]
         kind = KINDS[name]
         least = "" if kind.minimum is None else f"{kind.minimum:g} "
         others = ", ".join(f"{n} {other}" for other, n in found.most_common() if other != name)
