@@ -167,9 +167,10 @@ def create(
             Cabinet(rate) if heard_through else None,
         )
     rate = factor(sample_rate) * sample_rate
-    kind = tweed.Tweed if circuit == "tweed" else drive.Drive
     positions = dict.fromkeys(CONTROLS[circuit], CONTROL_DEFAULT) | positions
-    return Circuit(kind(positions, rate), sample_rate, INTERNAL_RATE)
+    if circuit == "tweed":
+        return Circuit(tweed.Tweed(positions, rate, without), sample_rate, INTERNAL_RATE)
+    return Circuit(drive.Drive(positions, rate), sample_rate, INTERNAL_RATE)
 
 
 def netlist(
@@ -185,6 +186,8 @@ def netlist(
 
 def can_leave_out(circuit: str) -> tuple[str, ...]:
     """The mechanisms that can be left out of a circuit."""
+    if circuit == "tweed":
+        return tweed.LEAVE_OUTS
     return NETLISTS[circuit].LEAVE_OUTS if circuit in NETLISTS else ()
 
 

@@ -23,6 +23,11 @@ def node(source_volts: float, ohms: float, farads: float, rate: float) -> Node:
     return Node(source_volts, ohms, float(np.exp(-1.0 / (ohms * farads * rate))))
 
 
+def stiff(volts: float) -> Node:
+    """A node that stays at `volts`, whatever is drawn."""
+    return Node(volts, 0.0, 0.0)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def settle_node(supply, volts, current):
     """The node's voltage a time step later, exact for a current that holds that long."""

@@ -174,6 +174,7 @@ class Coupling(NamedTuple):
     leak_ohms: float
     rest_volts: float  # that the leak leads to, against the cathode
     half_step: float  # s: half the time step
+    conducts: float = 1.0  # 0 for a grid that draws no current
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -200,8 +201,9 @@ def drive_grid(coupling, source, charge_volts, current, grid):
     leak = 1.0 / coupling.leak_ohms
     for _ in range(50):
         drawn, slope = grid_current(grid)
-        drawn += (grid - coupling.rest_volts) * leak
-        change = (open_volts - series * drawn - grid) / (1.0 + series * (slope + leak))
+        drawn = coupling.conducts * drawn + (grid - coupling.rest_volts) * leak
+        slope = coupling.conducts * slope + leak
+        change = (open_volts - series * drawn - grid) / (1.0 + series * slope)
         grid += change
         if abs(change) < 1e-6:
             break

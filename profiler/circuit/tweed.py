@@ -11,6 +11,7 @@ What is simplified: each stage drives the next through its output resistance at 
 splitter is ideal, plates and preamp hang on a stiff supply, and the transformer is linear.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from scipy import optimize
 
 from profiler.circuit import filters
 from profiler.circuit.filters import biquad
-from profiler.circuit.supply import Node, node, settle_node
+from profiler.circuit.stages import GRID_CONDUCTION, SAG, TRANSFORMER
+from profiler.circuit.supply import Node, node, settle_node, stiff
 from profiler.circuit.tube import (
     MILLER_FARADS,
     PENTODE_6L6GC,
@@ -35,6 +37,7 @@ from profiler.circuit.tube import (
 )
 
 CONTROLS = ("gain", "tone", "master")
+LEAVE_OUTS = (SAG, GRID_CONDUCTION, TRANSFORMER)
 
 FIRST_STAGE = TriodeStage(TRIODE_12AX7, 250.0, 100e3, 1.5e3, 25e-6)
 SECOND_STAGE = TriodeStage(TRIODE_12AX7, 250.0, 100e3, 1.5e3, 25e-6)
@@ -113,8 +116,8 @@ class State(NamedTuple):
 class Tweed:
     """The amp at the internal rate, at rest when it is made."""
 
-    def __init__(self, controls: dict[str, float], rate: float):
-        self._parts = parts(controls, rate)
+    def __init__(self, controls: dict[str, float], rate: float, leave_out: Collection[str] = ()):
+        self._parts = parts(controls, rate, leave_out)
         self._state = _at_rest(self._parts)
 
     def run(self, volts: np.ndarray) -> np.ndarray:
@@ -130,8 +133,12 @@ class Tweed:
         }
 
 
-def parts(controls: dict[str, float], rate: float) -> Parts:
-    """The amp's parts, its three controls at 0 to 10."""
+def parts(controls: dict[str, float], rate: float, leave_out: Collection[str] = ()) -> Parts:
+    """The amp's parts, its three controls at 0 to 10, without some of `LEAVE_OUTS`.
+
+    Without sag the screens stay where they rest; without its transformer, the tubes' plates are
+    what is heard.
+    """
     gain = max(filters.audio_taper(controls["gain"]), LEAST_GAIN)
     lower_ohms = gain * GAIN_POT_OHMS
     source_ohms = FIRST_STAGE.output_ohms() + GAIN_POT_OHMS - lower_ohms
@@ -142,7 +149,9 @@ def parts(controls: dict[str, float], rate: float) -> Parts:
     bass_hz = LOAD_OHMS / (2.0 * np.pi * PRIMARY_HENRIES)
     leakage = filters.leakage(LOAD_OHMS, LEAKAGE_HENRIES, WINDING_FARADS)
     half_step = 0.5 / rate
+    conducts = 0.0 if GRID_CONDUCTION in leave_out else 1.0
     second = _preamp(SECOND_STAGE, rate)
+    ideal, straight = TRANSFORMER in leave_out, filters.digital(([1.0], [1.0]), rate)
     return Parts(
         first=_preamp(FIRST_STAGE, rate),
         miller=filters.digital(filters.lowpass(miller_hz), rate),
@@ -152,17 +161,25 @@ def parts(controls: dict[str, float], rate: float) -> Parts:
             lower_ohms,
             -second.rest_cathode,
             half_step,
+            conducts,
         ),
         second=second,
         tone=filters.digital(tone, rate),
         master=filters.audio_taper(controls["master"]),
         splitter=Coupling(
-            SPLITTER_OHMS, POWER_COUPLING_FARADS, POWER_LEAK_OHMS, POWER_BIAS_VOLTS, half_step
+            SPLITTER_OHMS,
+            POWER_COUPLING_FARADS,
+            POWER_LEAK_OHMS,
+            POWER_BIAS_VOLTS,
+            half_step,
+            conducts,
         ),
         power=Power(PENTODE_6L6GC, pentode_curve(PENTODE_6L6GC), PLATE_VOLTS, LOAD_OHMS / 4.0),
-        screen=node(PLATE_VOLTS, SCREEN_OHMS, SCREEN_FARADS, rate),
-        primary=filters.digital(filters.highpass(bass_hz), rate),
-        leakage=filters.digital(leakage, rate),
+        screen=stiff(rest_screen_volts())
+        if SAG in leave_out
+        else node(PLATE_VOLTS, SCREEN_OHMS, SCREEN_FARADS, rate),
+        primary=straight if ideal else filters.digital(filters.highpass(bass_hz), rate),
+        leakage=straight if ideal else filters.digital(leakage, rate),
     )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from profiler.circuit import tweed
+from profiler.circuit import stages, tweed
 from profiler.circuit.device import create
 from profiler.circuit.filters import audio_taper
 from profiler.circuit.tube import MILLER_FARADS, PENTODE_6L6GC, TRIODE_12AX7, triode_current
@@ -153,3 +153,44 @@ def test_full_scale_stays_below_full_scale():
         for x in (_sine(1.0, 110.0, 0.2, 48_000), np.clip(rng.standard_normal(9600), -1, 1))
     )
     assert 0.4 < loudest < 0.9
+
+
+def test_without_sag_the_screens_stay_where_they_rest():
+    amp = tweed.Tweed(SHIPPED, RATE, [stages.SAG])
+    amp.run(_sine(0.5, 500.0, 0.3, RATE))
+    assert amp.voltages()["screen"] == tweed.rest_screen_volts()
+    response = create("tweed", SHIPPED, 48_000, [stages.SAG]).process(_sine(0.5, 440, 0.5, 48_000))
+    levels = 10.0 * np.log10(np.mean(np.square(response.reshape(-1, 1200)), axis=1))
+    assert abs(levels[8] - levels[-1]) < 0.02  # 0.2 s on, when sag would be under way
+
+
+def test_without_grid_conduction_no_power_grid_is_charged():
+    hard = SHIPPED | {"gain": 10.0, "master": 10.0}
+    shift = {}
+    for left_out in ((), (stages.GRID_CONDUCTION,)):
+        amp = tweed.Tweed(hard, RATE, left_out)
+        amp.run(_sine(0.5, 500.0, 0.5, RATE))
+        grid = []  # over a period: no capacitor passes a steady current, what a grid draws shows
+        for sample in _sine(0.5, 500.0, 1 / 500, RATE):
+            amp.run(np.array([sample]))
+            grid.append(amp.voltages()["upper grid"])
+        shift[left_out] = np.mean(grid) + 32.0
+    assert shift[()] < -3.0
+    assert abs(shift[stages.GRID_CONDUCTION,]) < 0.1 * abs(shift[()])
+
+
+def test_without_its_transformer_the_bass_and_the_treble_are_not_cut_by_it():
+    quiet = np.zeros(48_000)
+    quiet[100] = 1e-5
+    whole = np.fft.rfft(create("tweed", SHIPPED, 48_000).process(quiet))
+    left_out = [stages.TRANSFORMER]
+    without = np.fft.rfft(create("tweed", SHIPPED, 48_000, left_out).process(quiet))
+    frequency = np.array([20, 48, 200, 8_000, 12_000])
+    s = 2j * np.pi * frequency
+    truth = s / (s + 6.6e3 / 22.0) / (1.0 + s * 0.2 / 6.6e3 + s**2 * 0.2 * 2e-9)
+    np.testing.assert_allclose(whole[frequency] / without[frequency], truth, rtol=0.015)
+
+
+@pytest.mark.parametrize("left_out", tweed.LEAVE_OUTS)
+def test_what_is_left_out_leaves_silence_alone(left_out):
+    assert np.all(create("tweed", SHIPPED, 48_000, [left_out]).process(np.zeros(4_800)) == 0.0)
