@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 import scipy.signal
 
 from profiler.capture.alignment import AlignedCapture
@@ -52,6 +53,8 @@ BURST_LIMIT_DB = 10.0  # over what stands there at other times
 # of the squared step of a tone's amplitude: what `beside_tone` hears of it. A jump of a Hann
 # window's middle by h has lines of h/(pi m), and it sums those from the fourth on.
 STEP_BESIDE_TONE = 2.0 / np.pi**2 * 0.284
+SOUNDING = 1e-3  # of the usual energy of a block: something is played
+FADING_BLOCKS = 9  # over which what an amp remembers is read
 COLOURS_HZ = (150.0, 400.0, 1000.0, 2500.0, 6000.0)  # high passes: what a tone control does
 
 
@@ -328,9 +331,7 @@ def _in_repeats(capture, heard):
         # a knob between the passes, or within one, changes gain and colour: it is no noise
         colours = [_blocks(each, block) for each in _colours(heard[original.slice], rate)]
         differing = _unexplained(second, np.stack(colours, axis=2))
-        loud = energy >= np.median(energy)
-        unlike = np.median(differing[loud] / np.maximum(energy[loud], np.finfo(float).tiny))
-        expected = np.median(differing) + unlike * energy
+        expected = np.median(differing) + _unlike(differing, energy) * energy
         excess = differing / np.maximum(expected, np.finfo(float).tiny)
         lasting = np.minimum(np.minimum(excess[:-2], excess[1:-1]), excess[2:])
         if not len(lasting) or power_to_db(np.max(lasting)) <= BURST_LIMIT_DB:
@@ -338,6 +339,21 @@ def _in_repeats(capture, heard):
         at = int(np.argmax(lasting))
         earlier, later = ((p.start + at * block) / rate for p in (original, again))
         yield _Burst(earlier, float(power_to_db(lasting[at])), or_seconds=later)
+
+
+def _unlike(differing, energy):
+    """Part of its energy by which each block of a passage differs when it is played again.
+
+    It is that of most blocks, or more at the beginning: there an amp still remembers what was
+    played before, which is not the same. That only fades, and shows where something sounds.
+    """
+    part = differing / np.maximum(energy, np.finfo(float).tiny)
+    sounding = np.flatnonzero(energy >= SOUNDING * np.median(energy))
+    smooth = scipy.ndimage.percentile_filter(part[sounding], 80, FADING_BLOCKS)
+    fading = np.minimum.accumulate(smooth)
+    before = np.searchsorted(sounding, np.arange(len(energy)), side="right") - 1
+    usual = np.median(part[energy >= np.median(energy)])
+    return np.maximum(usual, fading[np.maximum(before, 0)])
 
 
 def _colours(samples, rate):
