@@ -7,8 +7,8 @@
 Every fault at its minimum strength, in each of its variants, is put into takes of the signal
 `check` through `wire`, `tweed` and `drive`, with a seed's own gain, noise, latency and polarity.
 A hit is a take whose first finding, notes about the device aside, has the fault's name. Clean
-takes vary rig, controls, rate, gain, noise, latency, polarity and cabinet; any stop or warn
-accuses one. Prints the confusion table.
+takes go through every rig, and vary controls, rate, gain, noise, latency, polarity and cabinet; any
+stop or warn accuses one. Prints the confusion table.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from profiler.stimulus.synthesis import render
 SIGNAL = "check"
 RATE = 48_000
 RIGS = ("wire", "tweed", "drive")
+CLEAN_RIGS = (*RIGS, "plexi", "hi-gain", "clean", "fuzz")
 ON_A_LOOP = "wire"
 
 # What can be told on one kind of rig only, beyond what KINDS says.
@@ -109,7 +110,7 @@ def fault_cases(seeds: int, rigs=RIGS) -> list[Case]:
 
 
 def clean_cases(count: int) -> list[Case]:
-    return [Case(RIGS[seed % len(RIGS)], 10_000 + seed) for seed in range(count)]
+    return [Case(CLEAN_RIGS[seed % len(CLEAN_RIGS)], 10_000 + seed) for seed in range(count)]
 
 
 def outcome(case: Case) -> Outcome:
@@ -209,7 +210,7 @@ def _recorded(rig, rate):
 
 def _varied(case, rate=RATE, faults=None):
     """The rig of a case, with a seed's own interface."""
-    rng = np.random.default_rng([case.seed, RIGS.index(case.rig)])
+    rng = np.random.default_rng([case.seed, CLEAN_RIGS.index(case.rig)])
     rig = load_rig(case.rig)
     upright = case.rig == ON_A_LOOP or case.fault == "polarity-inverted"
     changed = {
@@ -285,12 +286,9 @@ def _clean(case):
     rate = int(rng.choice([44_100, 48_000, 48_000, 48_000, 96_000]))
     rig, rng = _varied(case, rate)
     noise = rng.uniform(-110, -70)
-    controls = {
-        "wire": {},
-        "tweed": {k: float(rng.uniform(2, 8)) for k in ("gain", "tone")}
-        | {"master": float(rng.uniform(4, 9))},
-        "drive": {k: float(rng.uniform(2, 8)) for k in ("drive", "tone")} | {"level": 9.0},
-    }[case.rig]
+    turned = {name: float(rng.uniform(2, 8)) for name in load_rig(case.rig).chain.controls}
+    held = {"master": float(rng.uniform(4, 9)), "level": 9.0}
+    controls = turned | {name: held[name] for name in held if name in turned}
     rig = rig.model_copy(
         update={
             "chain": rig.chain.model_copy(update={"controls": controls}),

@@ -25,6 +25,7 @@ LATE_SECONDS = (0.1, 0.45)  # of the impulse response
 LATE_LIMIT_DB = -40.0
 LATE_BLOCK_SECONDS = 0.02
 ECHO_PART = 0.5  # of the late energy, that an echo holds in three blocks
+DYING = 1.25  # of the energy of the first half over the second: a reverb of 4 s has 1.8
 QUIET_SECONDS = 0.3  # of silence, in which the noise is measured
 RINGING_SECONDS = 0.1
 
@@ -84,6 +85,9 @@ def late_sound(capture: AlignedCapture) -> LateSound | None:
     loudest = int(np.argmax(energy))
     around = energy[max(loudest - 1, 0) : loudest + 2]
     is_echo = np.sum(around) > ECHO_PART * total
+    sooner, later = (float(np.sum(half)) for half in np.array_split(energy, 2))
+    if not is_echo and sooner < DYING * later:
+        return None  # what a sweep through much distortion leaves everywhere, it does not die away
     place = LATE_SECONDS[0] + (loudest + 0.5) * LATE_BLOCK_SECONDS
     return LateSound(float(power_to_db(total / direct)), place if is_echo else None)
 
