@@ -32,7 +32,13 @@ from profiler.capture.take import is_under_way, take
 from profiler.capture.watchdog import watched
 from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
-from profiler.model.training import TrainedModel, TrainingOptions, finished_model, train
+from profiler.model.training import (
+    TrainedModel,
+    TrainingOptions,
+    finished_model,
+    train,
+    training_engine,
+)
 from profiler.report.gallery import Measured
 from profiler.report.page import write_report
 from profiler.rig.faults import FaultName
@@ -355,6 +361,8 @@ def _trained(folder, captures, options, listener, replace):
     if model is not None:
         listener.finished("train", _trained_words(model), skipped=True)
         return model
+    engine = training_engine(model_folder, options)
+    listener.finished("engine", ", ".join(filter(None, engine)))
     listener.started("train")
     model = train(
         captures,

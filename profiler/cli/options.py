@@ -65,6 +65,13 @@ _TRAINING = (
         type=click.FloatRange(min=0.0, min_open=True),
         help="Stop when the validation ESR is this small.",
     ),
+    click.option(
+        "--engine",
+        type=click.Choice(["auto", "native", "torch"]),
+        default="auto",
+        show_default=True,
+        help="What computes: the native kernels where they are, or torch.",
+    ),
     click.option("--seed", type=click.IntRange(0), default=0, help="Of the network and its order."),
 )
 folder = click.option(

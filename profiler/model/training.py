@@ -10,10 +10,11 @@ A model folder holds
 The length of a run is given in minutes or in steps. Minutes are turned into steps by the
 rate that is measured, and mended when the machine becomes slower or faster: the schedule
 always ends when the time does. Time counts over resumed runs. With a number of steps the
-result depends on captures, options and seed alone, interrupted or not, on however many
+result depends on captures, options, seed and engine alone, interrupted or not, on however many
 threads.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -25,30 +26,31 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal, Self
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import profiler
+from profiler import kernels
 from profiler.capture.alignment import AlignedCapture
 from profiler.definitions import Record, replacing
 from profiler.errors import DefinitionError, TrainingError
 from profiler.model.dataset import Dataset, build_dataset, tiling, windows
-from profiler.model.losses import training_loss
-from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
-from profiler.model.wavenet import (
-    ARCHITECTURES,
-    PackedWeights,
-    Pass,
-    WaveNet,
-    initial_weights,
-    pack,
-    single_torch_thread,
+from profiler.model.engine import (
+    Engine,
+    EngineChoice,
+    EngineName,
+    TrainingPass,
+    engine_for,
+    pass_for,
 )
+from profiler.model.losses import Loss, LossOptions
+from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
+from profiler.model.wavenet import ARCHITECTURES, WaveNet, initial_weights, single_torch_thread
 
 ArchitectureName = Literal["nano", "feather", "lite", "standard"]
 
@@ -75,7 +77,9 @@ class TrainingOptions(Record):
     seed: int = Field(default=0, ge=0, description="of first weights and order of windows")
     learning_rate: float = Field(default=5e-3, gt=0.0, description="peak of the schedule")
     window: int = Field(default=4096, ge=2048, description="outputs a window, in samples")
-    batch: int = Field(default=2, ge=1, description="windows a step")
+    batch: int = Field(default=4, ge=1, description="windows a step")
+    loss: LossOptions = Field(default=LossOptions(), description="which errors count")
+    engine: EngineChoice = Field(default="auto", description="what computes: native or torch")
 
     @model_validator(mode="after")
     def _ends_somewhere(self) -> Self:
@@ -90,6 +94,7 @@ class ModelSpec(Record):
     schema_: Literal["ampscope.model/1"] = Field(default="ampscope.model/1", alias="schema")
     software_version: str = profiler.__version__
     architecture: ArchitectureName
+    engine: EngineName = "torch"  # what computed it; files without it are older than the choice
     receptive_field_samples: int
     parameter_count: int
     sample_rate: int
@@ -156,14 +161,13 @@ class TrainedModel:
     def estimate(self, stimulus: np.ndarray) -> np.ndarray:
         """The network as it was trained, on a whole signal after silence, `(n,)` float32."""
         config = ARCHITECTURES[self.spec.architecture]
-        weights = pack(config, self.weights)
         padding = np.zeros(config.receptive_field - 1, np.float32)
         scaled = stimulus / np.float32(self.spec.stimulus_scale)
-        padded = torch.from_numpy(np.concatenate([padding, scaled]).astype(np.float32))
-        run = Pass(config, self.spec.options.window)
+        padded = np.concatenate([padding, scaled]).astype(np.float32)
+        run = pass_for(engine_for(config).name, config, self.spec.options.window)
         with single_torch_thread():
             parts = [
-                _forward_of(run, weights, padded[start : start + run.inputs])
+                _forward_of(run, self.weights, padded[start : start + run.inputs])
                 for start in range(0, len(stimulus), run.outputs)
             ]
         return np.concatenate(parts) * np.float32(self.spec.target_scale)
@@ -189,15 +193,37 @@ def train(
         The material cannot be learned from (see `build_dataset`); the folder holds a model
         with other captures or options; the weights diverged; the folder is damaged.
     """
-    dataset = build_dataset(captures, ARCHITECTURES[options.architecture].receptive_field)
-    spec = _spec(captures, dataset, options)
     folder = Path(folder)
+    config = ARCHITECTURES[options.architecture]
+    engine = training_engine(folder, options).name
+    dataset = build_dataset(captures, config.receptive_field)
+    spec = _spec(captures, dataset, options, engine)
     _claim(folder, spec, replace)
     with single_torch_thread():
         run = _Run(folder, spec, dataset, on_progress)
         if not run.finished:
             run.train()
     return load_trained(folder, interrupted=run.interrupted)
+
+
+def training_engine(folder: Path, options: TrainingOptions) -> Engine:
+    """The engine that trains in a folder.
+
+    One that chose itself stays what it was, so that a run goes on as it was begun.
+
+    Raises
+    ------
+    TrainingError
+        It is asked for and not there.
+    """
+    choice = options.engine
+    spec_path = Path(folder) / SPEC_FILE
+    if choice == "auto" and spec_path.is_file():
+        with contextlib.suppress(DefinitionError):  # a damaged file is told of by `train`
+            choice = ModelSpec.load_json(spec_path).engine
+            if choice == "native" and not kernels.available():
+                choice = "auto"
+    return engine_for(ARCHITECTURES[options.architecture], choice)
 
 
 def finished_model(
@@ -281,8 +307,13 @@ class _Run:
         self.losses: list[float] = []  # since the last validation
         if (folder / STATE_FILE).is_file():
             self._restore()
+        targets = (dataset.outputs(s.capture, s.start, s.stop - s.start) for s in dataset.train)
+        self.loss = Loss(self.options.loss, [target.numpy() for target in targets])
         threads = max(1, min(self.options.batch, available_cores()))
-        self.passes = [Pass(self.config, self.options.window) for _ in range(threads)]
+        self.passes: SimpleQueue[TrainingPass] = SimpleQueue()  # those that no thread is using
+        for _ in range(threads):
+            self.passes.put(pass_for(spec.engine, self.config, self.options.window))
+        self.threads = threads
         self._epoch: tuple[int, list[tuple[int, int]]] = (-1, [])
         self._check_length()
 
@@ -290,7 +321,7 @@ class _Run:
         started = time.perf_counter() - self.seconds
         saved = shown = self.seconds
         rate_from = (self.step, self.seconds)
-        with ThreadPoolExecutor(len(self.passes) + 1) as self.pool:
+        with ThreadPoolExecutor(self.threads + 1) as self.pool:
             try:
                 while not self.finished:
                     self._undisturbed(self._one_step)
@@ -325,9 +356,8 @@ class _Run:
             raise
 
     def _one_step(self):
-        packed = pack(self.config, self.weights)
         jobs = self._batch()
-        results = self._spread(jobs, lambda run, job: self._loss_and_gradient(run, packed, *job))
+        results = self._spread(jobs, self._loss_and_gradient)
         loss = sum(loss for loss, _ in results) / len(jobs)
         gradient = sum(gradient for _, gradient in results) / np.float32(len(jobs))
         if not (math.isfinite(loss) and np.isfinite(gradient).all()):
@@ -345,12 +375,14 @@ class _Run:
         elif self.planned:
             self.fraction += (1.0 - self.fraction) / max(1, self.planned - self.step + 1)
 
-    def _loss_and_gradient(self, run, packed, capture, start):
-        target = self.dataset.outputs(capture, start, run.outputs)
-        with torch.no_grad():
-            estimate = run.forward(packed, self.dataset.inputs(capture, start, run.outputs))
-            loss, gradient = training_loss(estimate, target, self.step)
-            return loss, run.backward(packed, gradient).numpy().copy()
+    def _loss_and_gradient(self, run, job):
+        capture, start = job
+        estimate = run.forward(
+            self.weights, self.dataset.inputs(capture, start, run.outputs).numpy()
+        )
+        target = self.dataset.outputs(capture, start, run.outputs).numpy()
+        loss, gradient = self.loss(estimate, target, self.step)
+        return loss, run.backward(gradient)
 
     def _validation_is_due(self):
         due = self.fraction >= 1.0 or (self.planned is not None and self.step == self.planned)
@@ -360,14 +392,13 @@ class _Run:
         )
 
     def _validate(self):
-        packed = pack(self.config, self.average)
         jobs = tiling(self.dataset.validate, self.options.window)
 
         def energies(run, job):
             capture, start, count = job
-            inputs = self.dataset.inputs(capture, start, count)
+            inputs = self.dataset.inputs(capture, start, count).numpy()
             target = self.dataset.outputs(capture, start, count).numpy().astype(np.float64)
-            error = _forward_of(run, packed, inputs) - target
+            error = _forward_of(run, self.average, inputs) - target
             return np.dot(error, error), np.dot(target, target)
 
         error, energy = np.sum(self._spread(jobs, energies), axis=0)
@@ -423,14 +454,16 @@ class _Run:
             )
 
     def _spread(self, jobs, work):
-        """Results of the jobs in their order; each pass, and its thread, takes every n-th."""
-        count = len(self.passes)
+        """Results of the jobs in their order; whichever thread is free takes the next."""
 
-        def share(number):
-            return [work(self.passes[number], job) for job in jobs[number::count]]
+        def by_a_free_pass(job):
+            run = self.passes.get()
+            try:
+                return work(run, job)
+            finally:
+                self.passes.put(run)
 
-        shares = list(self.pool.map(share, range(count)))
-        return [shares[index % count][index // count] for index in range(len(jobs))]
+        return list(self.pool.map(by_a_free_pass, jobs))
 
     def _show(self, rate_from):
         if self.on_progress is None:
@@ -500,19 +533,20 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _forward_of(run: Pass, packed: PackedWeights, inputs: torch.Tensor) -> np.ndarray:
+def _forward_of(run: TrainingPass, weights: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     """Output of at most `run.outputs` samples, by a pass of that length."""
-    count = len(inputs) - (run.inputs - run.outputs)
-    missing = run.outputs - count
-    with torch.no_grad():
-        padded = torch.nn.functional.pad(inputs, (0, missing))
-        return run.forward(packed, padded)[:count].numpy().copy()
+    missing = run.inputs - len(inputs)
+    if not missing:
+        return run.forward(weights, inputs).copy()
+    padded = np.concatenate([inputs, np.zeros(missing, np.float32)])
+    return run.forward(weights, padded)[: run.outputs - missing].copy()
 
 
-def _spec(captures, dataset, options):
+def _spec(captures, dataset, options, engine):
     config = ARCHITECTURES[options.architecture]
     return ModelSpec(
         architecture=options.architecture,
+        engine=engine,
         receptive_field_samples=config.receptive_field,
         parameter_count=config.parameter_count,
         sample_rate=dataset.sample_rate,
@@ -560,6 +594,8 @@ def _difference(there, spec):
         for name in TrainingOptions.model_fields
         if getattr(there.options, name) != getattr(spec.options, name)
     ]
+    if there.engine != spec.engine:
+        differing.append(f"engine {there.engine} instead of {spec.engine}")
     return ", ".join(differing) or f"version {there.software_version} of this program"
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from profiler.analysis.error import esr
 from profiler.errors import TrainingError
@@ -22,7 +21,14 @@ KILLED = Path(__file__).with_name("train_until_killed.py")
 
 
 def options(**changes):
-    chosen = {"architecture": "nano", "minutes": None, "steps": 30, "window": 2048}
+    chosen = {
+        "architecture": "nano",
+        "minutes": None,
+        "steps": 30,
+        "window": 2048,
+        "batch": 2,
+        "learning_rate": 5e-3,
+    }
     return TrainingOptions(**(chosen | changes))
 
 
@@ -140,15 +146,15 @@ def test_ctrl_c_keeps_the_best_so_far_and_the_next_call_goes_on(capture, tmp_pat
 
 def test_ctrl_c_in_the_middle_of_a_step_lets_the_step_end(capture, tmp_path, monkeypatch):
     whole = train([capture], tmp_path / "whole", options(steps=20))
-    loss_of = training.training_loss
+    loss_of = training.Loss.__call__
     signals = [signal.SIGINT]  # one: two windows come by at the same time
 
-    def interrupted(estimate, target, step):
+    def interrupted(self, estimate, target, step):
         if step == 5 and signals:
             os.kill(os.getpid(), signals.pop())
-        return loss_of(estimate, target, step)
+        return loss_of(self, estimate, target, step)
 
-    monkeypatch.setattr(training, "training_loss", interrupted)
+    monkeypatch.setattr(training.Loss, "__call__", interrupted)
     model = train([capture], tmp_path / "m", options(steps=20))
     assert model.interrupted
     monkeypatch.undo()
@@ -209,7 +215,8 @@ def test_the_specification_says_what_was_trained(capture, tmp_path):
 
 
 def test_divergence_is_told_in_one_line(capture, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "training_loss", lambda *_: (np.nan, torch.zeros(2048)))
+    nothing = np.zeros(2048, np.float32)
+    monkeypatch.setattr(training.Loss, "__call__", lambda *_: (np.nan, nothing))
     with pytest.raises(TrainingError, match="diverged at step 1") as caught:
         train([capture], tmp_path / "m", options())
     assert "\n" not in str(caught.value)
