@@ -45,6 +45,13 @@ accept = click.option(
     type=click.Choice(typing.get_args(FaultName)),
     help="Go on in spite of this finding; the capture says so for ever. May be repeated.",
 )
+engine = click.option(
+    "--engine",
+    type=click.Choice(["auto", "native", "torch"]),
+    default="auto",
+    show_default=True,
+    help="What computes: the native kernels where they are, or torch.",
+)
 _TRAINING = (
     click.option(
         "--architecture",
@@ -65,13 +72,7 @@ _TRAINING = (
         type=click.FloatRange(min=0.0, min_open=True),
         help="Stop when the validation ESR is this small.",
     ),
-    click.option(
-        "--engine",
-        type=click.Choice(["auto", "native", "torch"]),
-        default="auto",
-        show_default=True,
-        help="What computes: the native kernels where they are, or torch.",
-    ),
+    engine,
     click.option("--seed", type=click.IntRange(0), default=0, help="Of the network and its order."),
 )
 folder = click.option(
