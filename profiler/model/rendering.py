@@ -48,7 +48,8 @@ def render_file(
     CaptureError
         The source is not usable, or the destination is there (without `replace`).
     ProfilerError
-        The native kernels are asked for and cannot play the model. The disk is full; no destination is left half-written.
+        The native kernels are asked for and cannot play the model; or the disk is full, and no
+        destination is left half-written.
     """
     if destination.exists() and not replace:
         raise CaptureError(f"{destination}: is already there: choose another name, or use -y")

@@ -56,7 +56,9 @@ ArchitectureName = Literal["nano", "feather", "lite", "standard"]
 
 SAVE_SECONDS = 5.0  # between two saved states: what a kill costs at most
 PROGRESS_SECONDS = 0.25
-VALIDATIONS = 25  # of a whole run: about a tenth of its time
+VALIDATIONS = 25  # of a whole run, at most
+VALIDATION_SHARE = 0.05  # of the time, at most, but for the last one
+FORWARD_SHARE = 0.3  # of the time of a training sample: what a sample of validation takes
 MEASURING_STEPS = 8  # before the first plan; the very first one also warms up
 PLAN_TOLERANCE = 0.02  # of the budget: a plan that misses it by more is mended
 
@@ -314,6 +316,9 @@ class _Run:
         for _ in range(threads):
             self.passes.put(pass_for(spec.engine, self.config, self.options.window))
         self.threads = threads
+        held_out = sum(stretch.stop - stretch.start for stretch in dataset.validate)
+        worth = FORWARD_SHARE * held_out / VALIDATION_SHARE  # in training samples
+        self.validation_steps = math.ceil(worth / (self.options.batch * self.options.window))
         self._epoch: tuple[int, list[tuple[int, int]]] = (-1, [])
         self._check_length()
 
@@ -388,7 +393,8 @@ class _Run:
         due = self.fraction >= 1.0 or (self.planned is not None and self.step == self.planned)
         before = self.history[-1].step if self.history else 0
         return due or (
-            self.planned is not None and self.step - before >= max(1, self.planned // VALIDATIONS)
+            self.planned is not None
+            and self.step - before >= max(self.validation_steps, self.planned // VALIDATIONS)
         )
 
     def _validate(self):

@@ -1,5 +1,3 @@
-import csv
-
 import numpy as np
 import pytest
 
@@ -60,24 +58,29 @@ def test_both_engines_have_one_output_and_one_gradient(name):
 
 
 @with_kernels
-def test_both_engines_train_alike(capture, tmp_path):
-    losses = []
+@pytest.mark.parametrize("name", ["nano", "standard"])
+def test_both_engines_train_alike(name, capture, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PROGRESS_SECONDS", 0.0)
+    courses = {}
     for engine in ("native", "torch"):
         options = TrainingOptions(
-            architecture="nano",
+            architecture=name,
             minutes=None,
-            steps=20,
+            steps=8,
             window=2048,
             learning_rate=5e-3,
             engine=engine,
         )
-        train([capture], tmp_path / engine, options)
+        seen = []
+        train([capture], tmp_path / engine, options, on_progress=seen.append)
         assert ModelSpec.load_json(tmp_path / engine / "spec.json").engine == engine
-        with open(tmp_path / engine / "history.csv", newline="") as file:
-            losses.append([float(row["training_loss"]) for row in csv.DictReader(file)])
-    native, torch = losses
-    # one rounding apart in the first step; SOAP's bases and signs let it grow later
-    assert native[:10] == pytest.approx(torch[:10], rel=1e-3)
+        courses[engine] = [progress.training_loss for progress in seen[:-1]]
+    native, torch = courses["native"], courses["torch"]
+    assert len(native) == 7
+    # The first loss is one rounding apart. The first step of an Adam is of one size whatever
+    # the gradient, so that one near 0, all rounding, turns about as often as not.
+    assert native[0] == pytest.approx(torch[0], rel=1e-6)
+    assert native == pytest.approx(torch, rel=5e-3)
 
 
 @with_kernels

@@ -31,11 +31,10 @@ def loss_by_torch(options, power, estimate, target, step):
     emphasised = error.clone()
     emphasised[1:] -= options.pre_emphasis * error[:-1]
     squared = torch.mean(emphasised**2) / power
-    return (
-        squared
-        + options.dc * torch.mean(error) ** 2
-        + options.stft * distance_by_torch(estimate, target, step % len(RESOLUTIONS))
-    )
+    whole = squared + options.dc * torch.mean(error) ** 2
+    if step % 2:
+        return whole
+    return whole + 2 * options.stft * distance_by_torch(estimate, target, step // 2 % 3)
 
 
 def test_for_a_target_of_unit_power_the_squared_error_is_the_esr():
@@ -66,7 +65,7 @@ def test_distance_and_gradient_are_those_of_torch_and_autograd(resolution):
     assert np.linalg.norm(gradient - slope.numpy()) < 1e-4 * np.linalg.norm(slope.numpy())
 
 
-@pytest.mark.parametrize("step", range(len(RESOLUTIONS)))
+@pytest.mark.parametrize("step", range(7))
 @pytest.mark.parametrize(
     "options", [*LOSSES.values(), LossOptions(stft=0.1, dc=2.0, pre_emphasis=0.5)]
 )
@@ -81,7 +80,7 @@ def test_the_gradient_is_that_of_all_parts_together(options, step):
 
 
 def test_where_nothing_is_wrong_nothing_is_to_be_changed():
-    for step in range(len(RESOLUTIONS)):
+    for step in range(6):
         error, gradient = Loss(LossOptions(dc=1.0))(TARGET, TARGET, step)
         assert error == 0.0
         assert not gradient.any()
@@ -89,6 +88,6 @@ def test_where_nothing_is_wrong_nothing_is_to_be_changed():
 
 def test_silence_in_target_and_estimate_has_a_finite_gradient():
     silence = np.zeros(4096, np.float32)
-    for step in range(len(RESOLUTIONS)):
+    for step in range(6):
         _, gradient = Loss(LossOptions())(silence, silence, step)
         assert np.isfinite(gradient).all()
