@@ -36,9 +36,12 @@ from safetensors.numpy import save_file
 
 import profiler
 from profiler import kernels
+from profiler.analysis.error import floor_esr
+from profiler.analysis.forecast import forecast
 from profiler.capture.alignment import AlignedCapture
 from profiler.definitions import Record, replacing
 from profiler.errors import DefinitionError, TrainingError
+from profiler.model import ramp
 from profiler.model.dataset import Dataset, build_dataset, tiling, windows
 from profiler.model.engine import (
     Engine,
@@ -48,6 +51,7 @@ from profiler.model.engine import (
     engine_for,
     pass_for,
 )
+from profiler.model.guard import MOST, Guard
 from profiler.model.losses import Loss, LossOptions
 from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
 from profiler.model.wavenet import ARCHITECTURES, WaveNet, initial_weights, single_torch_thread
@@ -60,6 +64,8 @@ VALIDATIONS = 25  # of a whole run, at most
 VALIDATION_SHARE = 0.05  # of the time, at most, but for the last one
 FORWARD_SHARE = 0.3  # of the time of a training sample: what a sample of validation takes
 MEASURING_STEPS = 8  # before the first plan; the very first one also warms up
+RANGE_OF_STEPS = 20  # a run of fewer times the steps of a range test has no such test
+RANGE_SHARE = 0.1  # of the time, at most: where it takes longer, the usual rate is taken
 PLAN_TOLERANCE = 0.02  # of the budget: a plan that misses it by more is mended
 
 
@@ -77,7 +83,14 @@ class TrainingOptions(Record):
         default=None, gt=0.0, description="stop as soon as the validation ESR is this low"
     )
     seed: int = Field(default=0, ge=0, description="of first weights and order of windows")
-    learning_rate: float = Field(default=5e-3, gt=0.0, description="peak of the schedule")
+    until_floor: float | None = Field(
+        default=None,
+        gt=1.0,
+        description="stop at this multiple of the floor that the capture's repeats allow",
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0.0, description="peak of the schedule; none: by a range test"
+    )
     window: int = Field(default=4096, ge=2048, description="outputs a window, in samples")
     batch: int = Field(default=4, ge=1, description="windows a step")
     loss: LossOptions = Field(default=LossOptions(), description="which errors count")
@@ -128,6 +141,10 @@ class TrainingProgress:
     validation_esr: float | None
     best_esr: float | None
     samples_per_second: float
+    learning_rate: float | None  # peak of the schedule; None while it is being looked for
+    rollbacks: int  # how often the run was taken back
+    floor_esr: float | None  # what a perfect model would reach; None: nothing was played twice
+    history: tuple[HistoryRow, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +158,8 @@ class TrainedModel:
     validation_esr: float
     seconds: float  # trained in all
     history: tuple[HistoryRow, ...]
+    learning_rate: float | None  # peak of the schedule, as it was found or given
+    rollbacks: int  # how often the run was taken back
     finished: bool  # False: the schedule has not come to its end
     interrupted: bool = False  # by Ctrl-C, in this very call
 
@@ -202,7 +221,7 @@ def train(
     spec = _spec(captures, dataset, options, engine)
     _claim(folder, spec, replace)
     with single_torch_thread():
-        run = _Run(folder, spec, dataset, on_progress)
+        run = _Run(folder, spec, dataset, _floor(captures, options), on_progress)
         if not run.finished:
             run.train()
     return load_trained(folder, interrupted=run.interrupted)
@@ -278,6 +297,8 @@ def load_trained(folder: Path, *, interrupted: bool = False) -> TrainedModel:
         facts["validation_esr"],
         state_facts["seconds"],
         tuple(HistoryRow(**row) for row in state_facts["history"]),
+        state_facts["learning_rate"],
+        state_facts["guard"]["rollbacks"],
         state_facts["finished"],
         interrupted,
     )
@@ -292,7 +313,8 @@ STATE_FILE = "training-state.safetensors"
 class _Run:
     """One run: its state, and the loop that changes it."""
 
-    def __init__(self, folder, spec, dataset: Dataset, on_progress):
+    def __init__(self, folder, spec, dataset: Dataset, floor: float | None, on_progress):
+        self.floor = floor
         self.folder, self.spec, self.options, self.dataset = folder, spec, spec.options, dataset
         self.config = ARCHITECTURES[spec.architecture]
         self.on_progress = on_progress
@@ -307,6 +329,10 @@ class _Run:
         self.finished = False
         self.history: list[HistoryRow] = []
         self.losses: list[float] = []  # since the last validation
+        self.rate = self.options.learning_rate  # None until it is found
+        self.ramp = 0  # steps that this took
+        self.guard = Guard(self._state_of_weights)
+        self.validated = 0  # the step of the last validation that was due
         if (folder / STATE_FILE).is_file():
             self._restore()
         targets = (dataset.outputs(s.capture, s.start, s.stop - s.start) for s in dataset.train)
@@ -328,15 +354,20 @@ class _Run:
         rate_from = (self.step, self.seconds)
         with ThreadPoolExecutor(self.threads + 1) as self.pool:
             try:
+                if self.rate is None:
+                    self._find_rate(started)
+                    rate_from = (self.step, self.seconds)
+                self.guard.begin()
                 while not self.finished:
                     self._undisturbed(self._one_step)
                     self.seconds = time.perf_counter() - started
                     if self._validation_is_due():
                         self._undisturbed(self._validate)
+                        self.validated = self.step
                         self.seconds = time.perf_counter() - started
                         self.finished = self._is_over()
                     self._plan(rate_from)
-                    if self.step == 1 or self.seconds - rate_from[1] > 2 * SAVE_SECONDS:
+                    if self.step == self.ramp + 1 or self.seconds - rate_from[1] > 2 * SAVE_SECONDS:
                         rate_from = (self.step, self.seconds)
                     if self.finished or self.seconds - saved >= SAVE_SECONDS:
                         self._save()
@@ -360,42 +391,108 @@ class _Run:
             doing.result()
             raise
 
-    def _one_step(self):
-        jobs = self._batch()
-        results = self._spread(jobs, self._loss_and_gradient)
-        loss = sum(loss for loss, _ in results) / len(jobs)
-        gradient = sum(gradient for _, gradient in results) / np.float32(len(jobs))
-        if not (math.isfinite(loss) and np.isfinite(gradient).all()):
-            raise TrainingError(
-                f"training diverged at step {self.step + 1} (the loss is not a number): train "
-                f"again with a learning rate below {self.options.learning_rate:g}"
-            )
-        rate = self.options.learning_rate * one_cycle(self.fraction)
-        self.weights = self.weights + self.optimiser.step(clipped(gradient), rate)
+    def _find_rate(self, started):
+        """Look for a learning rate, where there are steps or time enough for it."""
+        if self.options.steps is not None and self.options.steps < RANGE_OF_STEPS * ramp.STEPS:
+            self.rate = ramp.USUAL
+            return
+        weights, optimiser = self.weights, self.optimiser
+        self.optimiser = optimiser_of(self.config)
+        losses: list[float] = []
+        try:
+            while len(losses) < ramp.STEPS and self.rate is None:
+                self._undisturbed(lambda: self._step_of_ramp(losses))
+                self.seconds = time.perf_counter() - started
+                if not math.isfinite(losses[-1]):
+                    break
+                budget = 60.0 * (self.options.minutes or math.inf)
+                if self.seconds > RANGE_SHARE * budget:
+                    self.rate = ramp.USUAL
+        except KeyboardInterrupt:
+            self.step = 0  # the next call begins anew
+            raise
+        finally:
+            self.weights, self.optimiser = weights, optimiser
+        if self.rate is None:
+            self.rate = ramp.peak_from(losses)
+        self.ramp = self.step
+
+    def _step_of_ramp(self, losses):
+        loss, gradient, power = self._loss_and_gradient()
+        losses.append(loss / power)
+        if not np.isfinite(gradient).all():
+            losses[-1] = math.nan
+            return
+        change = self.optimiser.step(clipped(gradient), ramp.rate_at(self.step))
+        self.weights = self.weights + change
         self.step += 1
-        self.average = averaged(self.average, self.weights, self.step)
-        self.losses.append(loss)
+
+    def _one_step(self):
+        loss, gradient, _ = self._loss_and_gradient()
+        wrong = self.guard.objection(loss)
+        if wrong is None and not np.isfinite(gradient).all():
+            wrong = "the gradient is not finite"
+        if wrong is None:
+            rate = self.guard.rate * self.rate * one_cycle(self.fraction)
+            weights = self.weights + self.optimiser.step(clipped(gradient), rate)
+            if not np.isfinite(weights).all():
+                wrong = "the weights are not finite"
+        self.step += 1
+        if wrong is None:
+            self.weights = weights
+            self.average = averaged(self.average, weights, self.optimiser.steps)
+            self.losses.append(loss)
+            self.guard.went_well()
+        else:
+            self._take_back(wrong)
         if self.options.steps:
-            self.fraction = self.step / self.options.steps
+            self.fraction = (self.step - self.ramp) / (self.options.steps - self.ramp)
         elif self.planned:
             self.fraction += (1.0 - self.fraction) / max(1, self.planned - self.step + 1)
 
-    def _loss_and_gradient(self, run, job):
+    def _take_back(self, wrong):
+        good = self.guard.take_back()
+        if good is None:
+            raise TrainingError(
+                f"training diverged at step {self.step} ({wrong}) for the {MOST + 1}th time, at "
+                f"a learning rate of {self.guard.rate * self.rate:.2g}: check the take, or train "
+                "with a lower learning rate"
+            )
+        self.weights, self.average = good.pop("weights"), good.pop("average")
+        steps = int(good.pop("steps")[0])
+        self.optimiser.restore(steps, good)
+
+    def _state_of_weights(self):
+        state = {name: array.copy() for name, array in self.optimiser.state().items()}
+        steps = np.array([self.optimiser.steps], np.int64)
+        return state | {"weights": self.weights, "average": self.average, "steps": steps}
+
+    def _loss_and_gradient(self):
+        """Of the windows of this step: mean loss, mean gradient, mean power of the targets."""
+        jobs = self._batch()
+        results = self._spread(jobs, self._window)
+        losses, gradients, powers = zip(*results, strict=True)
+        count = len(jobs)
+        return sum(losses) / count, sum(gradients) / np.float32(count), sum(powers) / count
+
+    def _window(self, run, job):
+        """Loss, gradient and power of the target of one window."""
         capture, start = job
-        estimate = run.forward(
-            self.weights, self.dataset.inputs(capture, start, run.outputs).numpy()
-        )
+        inputs = self.dataset.inputs(capture, start, run.outputs).numpy()
         target = self.dataset.outputs(capture, start, run.outputs).numpy()
-        loss, gradient = self.loss(estimate, target, self.step)
-        return loss, run.backward(gradient)
+        power = float(np.dot(target, target)) / len(target)
+        estimate = run.forward(self.weights, inputs)
+        loss, slope = self.loss(estimate, target, self.step)
+        if not np.isfinite(slope).all():
+            return math.nan, np.full(len(self.weights), np.nan, np.float32), power
+        return loss, run.backward(slope), power
 
     def _validation_is_due(self):
         due = self.fraction >= 1.0 or (self.planned is not None and self.step == self.planned)
-        before = self.history[-1].step if self.history else 0
-        return due or (
-            self.planned is not None
-            and self.step - before >= max(self.validation_steps, self.planned // VALIDATIONS)
-        )
+        if self.planned is None:
+            return due
+        interval = max(self.validation_steps, self.planned // VALIDATIONS)
+        return due or self.step - self.validated >= interval
 
     def _validate(self):
         jobs = tiling(self.dataset.validate, self.options.window)
@@ -420,13 +517,17 @@ class _Run:
             self.best, self.best_row = self.average.copy(), row
 
     def _is_over(self):
-        enough = self.options.until_esr
-        reached = enough is not None and self.best_row.validation_esr <= enough
-        return reached or self.fraction >= 1.0 or self.step == self.planned
+        floor = self.options.until_floor and self.options.until_floor * self.floor
+        enough = max(self.options.until_esr or 0.0, floor or 0.0)
+        return (
+            self.best_row.validation_esr <= enough
+            or self.fraction >= 1.0
+            or self.step == self.planned
+        )
 
     def _plan(self, rate_from):
         """Turn what is left of the time into steps, when there is reason to."""
-        if self.options.minutes is None or self.step <= MEASURING_STEPS:
+        if self.options.minutes is None or self.step - self.ramp <= MEASURING_STEPS:
             return
         budget = 60.0 * self.options.minutes
         steps, seconds = self.step - rate_from[0], self.seconds - rate_from[1]
@@ -488,16 +589,25 @@ class _Run:
                 self.history[-1].validation_esr if self.history else None,
                 self.best_row.validation_esr if self.best_row else None,
                 rate * self.options.batch * self.options.window,
+                self.rate,
+                self.guard.rollbacks,
+                self.floor,
+                tuple(self.history),
             )
         )
 
     def _save(self):
         arrays = {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
-        arrays |= {"weights": self.weights, "average": self.average}
+        arrays |= {"weights": self.weights, "average": self.average, **self.guard.arrays()}
         if self.best is not None:
             arrays["best"] = self.best
         facts = {
             "step": self.step,
+            "optimiser_steps": self.optimiser.steps,
+            "learning_rate": self.rate,
+            "ramp": self.ramp,
+            "validated": self.validated,
+            "guard": self.guard.facts(),
             "fraction": self.fraction,
             "seconds": self.seconds,
             "planned": self.planned,
@@ -525,7 +635,10 @@ class _Run:
             self.best_row = HistoryRow(**facts["best_row"]) if facts["best_row"] else None
             prefix = "optimiser."
             own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            self.optimiser.restore(self.step, own)
+            self.optimiser.restore(facts["optimiser_steps"], own)
+            self.rate, self.ramp = facts["learning_rate"], facts["ramp"]
+            self.validated = facts["validated"]
+            self.guard.restore(arrays, facts["guard"])
         except KeyError as missing:
             raise TrainingError(
                 f"{path}: has no {missing}: remove the folder, train again"
@@ -546,6 +659,18 @@ def _forward_of(run: TrainingPass, weights: np.ndarray, inputs: np.ndarray) -> n
         return run.forward(weights, inputs).copy()
     padded = np.concatenate([inputs, np.zeros(missing, np.float32)])
     return run.forward(weights, padded)[: run.outputs - missing].copy()
+
+
+def _floor(captures, options):
+    """ESR that a perfect model would reach, by the passages that were played twice."""
+    replicates = [forecast(capture).replicate_esr for capture in captures]
+    known = [floor_esr(replicate) for replicate in replicates if replicate is not None]
+    if options.until_floor is not None and (not known or not max(known)):
+        raise TrainingError(
+            "the floor of this capture is not known, as no passage is played twice in it: stop at "
+            "an error by --until-esr, or capture a signal such as standard"
+        )
+    return max(known, default=None)
 
 
 def _spec(captures, dataset, options, engine):
