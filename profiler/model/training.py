@@ -103,6 +103,16 @@ class TrainingOptions(Record):
         return self
 
 
+PresetName = Literal["quick", "standard", "best"]
+
+# How long a user wants to wait, on a laptop; more windows a step are worth it in long runs.
+PRESETS: dict[PresetName, dict] = {
+    "quick": {"minutes": 20 / 60},
+    "standard": {"minutes": 1.5},
+    "best": {"minutes": 10.0, "batch": 8},
+}
+
+
 class ModelSpec(Record):
     """`spec.json`: what is trained, on what, and how."""
 
