@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from profiler.capture import session
@@ -20,6 +20,7 @@ from profiler.errors import SafetyStop
 
 CHECK_FAILED_EXIT = 3  # a check or a verification failed; the result was shown
 COURSE_WIDTH, COURSE_LEAST = 60, 20  # of the drawing of a training, in characters
+NARROW = 80  # characters: below it bars are short, so that words have room
 PLAIN_EVERY_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 stderr = Console(stderr=True, highlight=False)
@@ -127,9 +128,9 @@ class StageProgress:
         self._last_line = 0.0
         self._tasks = {}
         self._progress = _Screen(
-            TextColumn("{task.description:<9}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.description:<9}", table_column=Column(min_width=9)),
+            BarColumn(bar_width=24 if stderr.width >= NARROW else 6),
+            TextColumn("{task.percentage:>3.0f} %", table_column=Column(min_width=5)),
             TimeElapsedColumn(),
             TextColumn("{task.fields[detail]}", markup=False),
             console=stderr,

@@ -60,7 +60,7 @@ ArchitectureName = Literal["nano", "feather", "lite", "standard"]
 
 SAVE_SECONDS = 5.0  # between two saved states: what a kill costs at most
 PROGRESS_SECONDS = 0.25
-VALIDATIONS = 25  # of a whole run, at most
+VALIDATIONS = 50  # of a whole run, at most
 VALIDATION_SHARE = 0.05  # of the time, at most, but for the last one
 FORWARD_SHARE = 0.3  # of the time of a training sample: what a sample of validation takes
 MEASURING_STEPS = 8  # before the first plan; the very first one also warms up
