@@ -131,7 +131,7 @@ class StageProgress:
             TextColumn("{task.description:<9}", table_column=Column(min_width=9)),
             BarColumn(bar_width=24 if stderr.width >= NARROW else 6),
             TextColumn("{task.percentage:>3.0f} %", table_column=Column(min_width=5)),
-            TimeElapsedColumn(),
+            TimeElapsedColumn(table_column=Column(min_width=7)),
             TextColumn("{task.fields[detail]}", markup=False),
             console=stderr,
             disable=not self._live,
