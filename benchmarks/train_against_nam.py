@@ -1,6 +1,6 @@
 """How much sooner is an error reached than by the NAM trainer?
 
-    python benchmarks/train_against_nam.py tweed --seeds 3 --peer-seconds 300
+    python benchmarks/train_against_nam.py tweed --seeds 0 1 2 --peer-seconds 300
     python benchmarks/train_against_nam.py captures/my-amp --json against-nam.json
 
 Both train an A1 standard network on the same samples of the same pair, in turn, each alone on
@@ -154,7 +154,7 @@ def reached(course, level, column):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("capture", help="folder of a capture, or a simulated rig")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--preset", choices=PRESETS, default="standard")
     parser.add_argument("--minutes", type=float, help="of ours, instead of the preset's")
     parser.add_argument("--peer-seconds", type=float, default=300.0)
@@ -169,7 +169,7 @@ def main():
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         capture = captured(arguments.capture, Path(folder) / "capture")
-        for seed in range(arguments.seeds):
+        for seed in arguments.seeds:
             before = os.getloadavg()[0]
             our_course, model = ours(capture, seed, folder, options)
             their_course, peer = theirs(capture, seed, folder, arguments.peer_seconds, python)
