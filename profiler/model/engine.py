@@ -1,6 +1,6 @@
 """Which code computes a network: the native kernels, or torch.
 
-Both compute the same to rounding. The native kernels are some five times as fast; torch
+Both compute the same to rounding. The native kernels are some three times as fast; torch
 serves where they were not built, and networks that they cannot train.
 """
 
