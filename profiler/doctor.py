@@ -49,7 +49,7 @@ LARGEST_DRIFT_PPM = 0.2  # of one clock; 1 ppm is 9 samples in three minutes
 LARGEST_SPREAD_SAMPLES = 0.05  # a stable driver repeats to 1e-3; whole samples apart is a fault
 
 # Steps after which the simulated tweed is learned as well as docs/models.md says.
-STEPS = {"nano": 1000, "feather": 780, "lite": 503, "standard": 864}
+STEPS = {"nano": 500, "feather": 390, "lite": 252, "standard": 432}
 
 
 class Item(Record):

@@ -32,7 +32,14 @@ from profiler.capture.take import is_under_way, take
 from profiler.capture.watchdog import watched
 from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
-from profiler.model.training import TrainedModel, TrainingOptions, finished_model, train
+from profiler.model.training import (
+    TrainedModel,
+    TrainingOptions,
+    TrainingProgress,
+    finished_model,
+    train,
+    training_engine,
+)
 from profiler.report.gallery import Measured
 from profiler.report.page import write_report
 from profiler.rig.faults import FaultName
@@ -50,6 +57,8 @@ class Listener(Protocol):
     def started(self, stage: str) -> None: ...
 
     def progress(self, stage: str, fraction: float, detail: str) -> None: ...
+
+    def course(self, at: TrainingProgress) -> None: ...
 
     def finished(self, stage: str, detail: str, *, skipped: bool = False) -> None: ...
 
@@ -355,22 +364,31 @@ def _trained(folder, captures, options, listener, replace):
     if model is not None:
         listener.finished("train", _trained_words(model), skipped=True)
         return model
+    engine = training_engine(model_folder, options)
+    listener.finished("engine", ", ".join(filter(None, engine)))
     listener.started("train")
-    model = train(
-        captures,
-        model_folder,
-        options,
-        replace=replace,
-        on_progress=lambda at: listener.progress("train", at.fraction, _training_words(at)),
-    )
+
+    def tell(at):
+        listener.course(at)
+        listener.progress("train", at.fraction, _training_words(at))
+
+    model = train(captures, model_folder, options, replace=replace, on_progress=tell)
     listener.finished("train", _trained_words(model))
     return model
 
 
 def _training_words(at):
-    esr = "" if at.best_esr is None else f"ESR {at.best_esr:.4f}, "
-    left = "" if at.eta_seconds is None else f", {at.eta_seconds:.0f} s left"
-    return f"{esr}{at.samples_per_second / 1e3:.0f}k samples/s{left}"
+    if at.learning_rate is None:
+        return "looking for the learning rate"
+    words = [] if at.best_esr is None else [f"ESR {at.best_esr:.4f}"]
+    if at.floor_esr:
+        words.append(f"floor {at.floor_esr:.2g}")
+    words.append(f"{at.samples_per_second / 1e3:.0f}k samples/s")
+    if at.eta_seconds is not None:
+        words.append(f"{at.eta_seconds:.0f} s left")
+    if at.rollbacks:
+        words.append(f"taken back {at.rollbacks} times")
+    return ", ".join(words)
 
 
 def _trained_words(model):

@@ -80,8 +80,8 @@ def test_the_time_of_a_training_is_its_steps_over_the_rate(at_once):
     forecasts = {f.architecture: f for f in doctor.examine_machine().training}
     assert list(forecasts) == ["nano", "feather", "lite", "standard"]
     standard = forecasts["standard"]
-    assert standard.minutes == pytest.approx(864 * 8192 / 50_000 / 60)
-    assert standard.steps_in_default_time == int(90 * 50_000 / 8192)
+    assert standard.minutes == pytest.approx(432 * 16_384 / 50_000 / 60)
+    assert standard.steps_in_default_time == int(90 * 50_000 / 16_384)
 
 
 def test_a_slow_machine_is_told_what_to_train(monkeypatch):

@@ -10,13 +10,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from profiler.capture import session
 from profiler.capture.safety import CHECKLIST, Announcement
+from profiler.cli.course import LABEL_WIDTH, drawn
 from profiler.definitions import Record
 from profiler.errors import SafetyStop
 
 CHECK_FAILED_EXIT = 3  # a check or a verification failed; the result was shown
+COURSE_WIDTH, COURSE_LEAST = 60, 20  # of the drawing of a training, in characters
 PLAIN_EVERY_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 stderr = Console(stderr=True, highlight=False)
@@ -105,6 +108,17 @@ def show_finding(severity: str, colour: str, name: str, seen: str, action: str) 
     stdout.print(f"      → {_plain(action)}", soft_wrap=True)
 
 
+class _Screen(Progress):
+    """Bars, and a drawing below them."""
+
+    drawing: str = ""
+
+    def get_renderables(self):
+        yield from super().get_renderables()
+        if self.drawing:
+            yield Text(self.drawing, no_wrap=True, overflow="crop")
+
+
 class StageProgress:
     """Progress of named stages: a live screen on a terminal, plain lines elsewhere."""
 
@@ -112,7 +126,7 @@ class StageProgress:
         self._live = stderr.is_terminal
         self._last_line = 0.0
         self._tasks = {}
-        self._progress = Progress(
+        self._progress = _Screen(
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
@@ -147,6 +161,20 @@ class StageProgress:
         now = time.monotonic()
         if now - self._last_line >= PLAIN_EVERY_SECONDS:
             self._line(f"{stage}: {100 * fraction:.0f} %  {detail}")
+
+    def course(self, at) -> None:
+        """Draw the course of a training, a `TrainingProgress`, where there is room for it."""
+        width = min(COURSE_WIDTH, stderr.width - LABEL_WIDTH - 2)
+        if not self._live or width < COURSE_LEAST or not stderr.encoding.startswith("utf"):
+            return
+        self._progress.drawing = "\n".join(
+            drawn(
+                [(row.seconds, row.validation_esr) for row in at.history],
+                seconds=at.seconds + (at.eta_seconds or 0.0),
+                floor=at.floor_esr,
+                width=width,
+            )
+        )
 
     def finished(self, stage: str, detail: str, *, skipped: bool = False) -> None:
         if stage not in self._tasks:

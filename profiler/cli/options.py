@@ -45,6 +45,13 @@ accept = click.option(
     type=click.Choice(typing.get_args(FaultName)),
     help="Go on in spite of this finding; the capture says so for ever. May be repeated.",
 )
+engine = click.option(
+    "--engine",
+    type=click.Choice(["auto", "native", "torch"]),
+    default="auto",
+    show_default=True,
+    help="What computes: the native kernels where they are, or torch.",
+)
 _TRAINING = (
     click.option(
         "--architecture",
@@ -54,17 +61,58 @@ _TRAINING = (
         help="Size of the WaveNet.",
     ),
     click.option(
+        "--preset",
+        type=click.Choice(["quick", "standard", "best"]),
+        default="standard",
+        show_default=True,
+        help="Time for training: 20 s, 90 s or 10 min; the rate of the machine says how many "
+        "steps that is.",
+    ),
+    click.option(
         "--minutes",
         type=click.FloatRange(min=0.0, min_open=True),
-        default=1.5,
-        show_default=True,
-        help="Time for training.",
+        help="Time for training, instead of the preset's.",
     ),
     click.option(
         "--until-esr",
         type=click.FloatRange(min=0.0, min_open=True),
         help="Stop when the validation ESR is this small.",
     ),
+    click.option(
+        "--until-floor",
+        type=click.FloatRange(min=1.0, min_open=True),
+        metavar="X",
+        help="Stop at X times the floor that the repeats in the capture allow, such as 1.2.",
+    ),
+    click.option(
+        "--loss",
+        type=click.Choice(["spectral", "esr", "treble"]),
+        default="spectral",
+        show_default=True,
+        help="What is made small: the ESR and a little of the spectra's difference, the ESR alone, "
+        "or the pre-emphasised ESR, DC and spectra.",
+    ),
+    click.option(
+        "--stft",
+        type=click.FloatRange(min=0.0),
+        help="Weight of the multi-resolution STFT distance, instead of the loss's.",
+    ),
+    click.option(
+        "--dc",
+        type=click.FloatRange(min=0.0),
+        help="Weight of the DC error, instead of the loss's.",
+    ),
+    click.option(
+        "--pre-emphasis",
+        type=click.FloatRange(min=0.0, max=1.0, max_open=True),
+        help="c of 1 - c z^-1 before the squared error, instead of the loss's.",
+    ),
+    click.option(
+        "--learning-rate",
+        type=click.FloatRange(min=0.0, min_open=True),
+        help="Peak of the schedule.  [default: found by a short test]",
+    ),
+    engine,
     click.option("--seed", type=click.IntRange(0), default=0, help="Of the network and its order."),
 )
 folder = click.option(
@@ -149,6 +197,10 @@ def peak_dbfs(wanted: Level, rig: Rig | None) -> float:
 
 def training_options(chosen: dict):
     """The library's options from what the command line says."""
-    from profiler.model.training import TrainingOptions
+    from profiler.model.losses import LOSSES
+    from profiler.model.training import PRESETS, TrainingOptions
 
-    return TrainingOptions(**chosen)
+    given = {name: value for name, value in chosen.items() if value is not None}
+    weights = {name: given.pop(name) for name in ("stft", "dc", "pre_emphasis") if name in given}
+    given["loss"] = LOSSES[given["loss"]].model_copy(update=weights)
+    return TrainingOptions(**PRESETS[given.pop("preset")] | given)

@@ -15,9 +15,10 @@ from profiler.units import amplitude_to_db
 @click.argument("source", metavar="IN.wav", type=click.Path(path_type=Path))
 @click.argument("destination", metavar="OUT.wav", type=click.Path(path_type=Path))
 @click.option("--fast-tanh", is_flag=True, help="The approximation that players use.")
+@options.engine
 @click.option("-y", "--yes", is_flag=True, help="Replace OUT.wav when it is there.")
 @options.json_output
-def command(model, source, destination, fast_tanh, yes, as_json):
+def command(model, source, destination, fast_tanh, engine, yes, as_json):
     """Run MODEL, a model folder or a .nam file, over IN.wav."""
     from profiler.export.nam import load_model
     from profiler.model.rendering import render_file
@@ -32,6 +33,7 @@ def command(model, source, destination, fast_tanh, yes, as_json):
             destination,
             sample_rate=loaded.sample_rate,
             fast_tanh=fast_tanh,
+            engine=engine,
             replace=yes,
             on_progress=lambda fraction: progress.progress("render", fraction, ""),
         )

@@ -36,6 +36,11 @@ def command(captures, resume, yes, accepted, as_json, **training):
         )
     if model.interrupted:
         raise interruption(model, nam_path)
+    if model.rollbacks:
+        console.warn(
+            f"a loss ran away or was no number {model.rollbacks} times, and the training went back "
+            "and on at a lower learning rate: check the take if the ESR disappoints"
+        )
     if as_json:
         console.show_json(
             {
@@ -44,6 +49,8 @@ def command(captures, resume, yes, accepted, as_json, **training):
                 "nam": str(nam_path),
                 "validation_esr": model.validation_esr,
                 "seconds": model.seconds,
+                "learning_rate": model.learning_rate,
+                "rollbacks": model.rollbacks,
                 "spec": model.spec.model_dump(mode="json"),
             }
         )
@@ -53,6 +60,7 @@ def command(captures, resume, yes, accepted, as_json, **training):
         (
             ("model", str(model.folder)),
             ("architecture", f"{model.architecture}, {model.spec.parameter_count} parameters"),
+            ("engine", f"{model.spec.engine}, learning rate {model.learning_rate:.2g}"),
             (
                 "receptive field",
                 f"{model.spec.receptive_field_samples} samples ({receptive_ms:.0f} ms)",

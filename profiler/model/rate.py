@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from profiler import kernels
 from profiler.capture.alignment import AlignedCapture, Alignment
 from profiler.model.training import (
     ArchitectureName,
@@ -52,7 +53,8 @@ def measure_rate(architecture: ArchitectureName = "standard", steps: int = STEPS
 def torch_summary() -> str:
     """Version of torch, and what trains here: networks this small are fastest on the processor."""
     unused = ", graphics card not needed" if torch.cuda.is_available() else ""
-    return f"{torch.__version__} on {available_cores()} cores{unused}"
+    native = f"native kernels ({kernels.paths()[0]})" if kernels.available() else kernels.why_not()
+    return f"{torch.__version__} on {available_cores()} cores, {native}{unused}"
 
 
 def _capture():

@@ -9,7 +9,8 @@ import numpy as np
 from profiler import wav
 from profiler.definitions import replacing
 from profiler.errors import CaptureError
-from profiler.model.streaming import Streamer
+from profiler.model.engine import EngineChoice
+from profiler.model.streaming import player_of
 from profiler.model.wavenet import WaveNet
 
 
@@ -29,6 +30,7 @@ def render_file(
     *,
     sample_rate: int | None = None,
     fast_tanh: bool = False,
+    engine: EngineChoice = "auto",
     replace: bool = False,
     on_progress: Callable[[float], None] | None = None,
 ) -> Rendered:
@@ -46,7 +48,8 @@ def render_file(
     CaptureError
         The source is not usable, or the destination is there (without `replace`).
     ProfilerError
-        The disk is full; no destination is left half-written.
+        The native kernels are asked for and cannot play the model; or the disk is full, and no
+        destination is left half-written.
     """
     if destination.exists() and not replace:
         raise CaptureError(f"{destination}: is already there: choose another name, or use -y")
@@ -56,14 +59,14 @@ def render_file(
             f"{source}: has {header.channels} channels, expected mono: export one channel"
         )
     blocks = wav.blocks(source, sample_rate=sample_rate)
-    streamer = Streamer(model, fast_tanh=fast_tanh)
+    player = player_of(model, fast_tanh=fast_tanh, engine=engine)
     peak = 0.0
     with (
         replacing(destination) as beside,
         wav.Writer(beside, header.sample_rate, 1, frames=header.frames) as file,
     ):
         for block in blocks:
-            output = streamer.process(block[:, 0])
+            output = player.process(block[:, 0])
             file.write(output)
             peak = max(peak, float(np.max(np.abs(output))))
             if on_progress is not None:

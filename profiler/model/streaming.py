@@ -6,18 +6,57 @@ signal into blocks gives the same output, but for rounding.
 
 Players switch on an approximation of tanh (and of the sigmoid behind a gate). It moves the
 output of a high-gain model by up to 8e-3, so what they play is what `fast_tanh` evaluates.
+
+The native kernels play a standard network some hundred times as fast as real time on one core;
+torch a third of that in long blocks, and not even in real time in those of an audio interface.
+Their outputs differ by rounding.
 """
+
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from profiler import kernels
+from profiler.errors import ProfilerError
+from profiler.model.engine import EngineChoice, native_network
 from profiler.model.wavenet import WaveNet, condition_of, convolve, pack, single_torch_thread, tanh_
 
 _COLUMNS = 8192  # at a time, however long the block: a few MB for any A1 network
 
 
+class Player(Protocol):
+    """Plays a network; `process` is called with one block after another."""
+
+    def process(self, block: np.ndarray) -> np.ndarray:
+        """The next block of output, `(n,)` float32, for the next `(n,)` samples of input."""
+        ...
+
+
+def player_of(model: WaveNet, *, fast_tanh: bool = False, engine: EngineChoice = "auto") -> Player:
+    """A network begun after silence: by the native kernels where they can play it.
+
+    Raises
+    ------
+    ProfilerError
+        The native kernels are asked for, and are not there or cannot play the network.
+    """
+    if engine == "torch":
+        return Streamer(model, fast_tanh=fast_tanh)
+    hindrance = kernels.why_not()
+    if hindrance is None:
+        try:
+            network = native_network(model.config)
+            return kernels.Stream(network, model.weights, players_tanh=fast_tanh)
+        except ValueError as error:
+            hindrance = f"the native kernels cannot play this network ({error})"
+    if engine == "native":
+        raise ProfilerError(f"--engine native: {hindrance}; --engine torch plays without them")
+    return Streamer(model, fast_tanh=fast_tanh)
+
+
 class Streamer:
-    """Plays a network; `process` is called with one block after another.
+    """Plays a network by torch.
 
     Parameters
     ----------
@@ -77,7 +116,7 @@ class Streamer:
 
 def render(model: WaveNet, signal: np.ndarray, *, fast_tanh: bool = False) -> np.ndarray:
     """A whole signal through the network at once, `(n,)` float32."""
-    return Streamer(model, fast_tanh=fast_tanh).process(signal)
+    return player_of(model, fast_tanh=fast_tanh).process(signal)
 
 
 def fast_tanh_(z: torch.Tensor) -> torch.Tensor:

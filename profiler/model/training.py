@@ -10,10 +10,11 @@ A model folder holds
 The length of a run is given in minutes or in steps. Minutes are turned into steps by the
 rate that is measured, and mended when the machine becomes slower or faster: the schedule
 always ends when the time does. Time counts over resumed runs. With a number of steps the
-result depends on captures, options and seed alone, interrupted or not, on however many
+result depends on captures, options, seed and engine alone, interrupted or not, on however many
 threads.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -25,37 +26,46 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal, Self
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 import profiler
+from profiler import kernels
+from profiler.analysis.error import floor_esr
+from profiler.analysis.forecast import forecast
 from profiler.capture.alignment import AlignedCapture
 from profiler.definitions import Record, replacing
 from profiler.errors import DefinitionError, TrainingError
+from profiler.model import ramp
 from profiler.model.dataset import Dataset, build_dataset, tiling, windows
-from profiler.model.losses import training_loss
-from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
-from profiler.model.wavenet import (
-    ARCHITECTURES,
-    PackedWeights,
-    Pass,
-    WaveNet,
-    initial_weights,
-    pack,
-    single_torch_thread,
+from profiler.model.engine import (
+    Engine,
+    EngineChoice,
+    EngineName,
+    TrainingPass,
+    engine_for,
+    pass_for,
 )
+from profiler.model.guard import MOST, Guard
+from profiler.model.losses import Loss, LossOptions
+from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
+from profiler.model.wavenet import ARCHITECTURES, WaveNet, initial_weights, single_torch_thread
 
 ArchitectureName = Literal["nano", "feather", "lite", "standard"]
 
 SAVE_SECONDS = 5.0  # between two saved states: what a kill costs at most
 PROGRESS_SECONDS = 0.25
-VALIDATIONS = 25  # of a whole run: about a tenth of its time
+VALIDATIONS = 25  # of a whole run, at most
+VALIDATION_SHARE = 0.05  # of the time, at most, but for the last one
+FORWARD_SHARE = 0.3  # of the time of a training sample: what a sample of validation takes
 MEASURING_STEPS = 8  # before the first plan; the very first one also warms up
+RANGE_OF_STEPS = 20  # a run of fewer times the steps of a range test has no such test
+RANGE_SHARE = 0.1  # of the time, at most: where it takes longer, the usual rate is taken
 PLAN_TOLERANCE = 0.02  # of the budget: a plan that misses it by more is mended
 
 
@@ -73,9 +83,18 @@ class TrainingOptions(Record):
         default=None, gt=0.0, description="stop as soon as the validation ESR is this low"
     )
     seed: int = Field(default=0, ge=0, description="of first weights and order of windows")
-    learning_rate: float = Field(default=5e-3, gt=0.0, description="peak of the schedule")
+    until_floor: float | None = Field(
+        default=None,
+        gt=1.0,
+        description="stop at this multiple of the floor that the capture's repeats allow",
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0.0, description="peak of the schedule; none: by a range test"
+    )
     window: int = Field(default=4096, ge=2048, description="outputs a window, in samples")
-    batch: int = Field(default=2, ge=1, description="windows a step")
+    batch: int = Field(default=4, ge=1, description="windows a step")
+    loss: LossOptions = Field(default=LossOptions(), description="which errors count")
+    engine: EngineChoice = Field(default="auto", description="what computes: native or torch")
 
     @model_validator(mode="after")
     def _ends_somewhere(self) -> Self:
@@ -84,12 +103,23 @@ class TrainingOptions(Record):
         return self
 
 
+PresetName = Literal["quick", "standard", "best"]
+
+# How long a user wants to wait, on a laptop; more windows a step are worth it in long runs.
+PRESETS: dict[PresetName, dict] = {
+    "quick": {"minutes": 20 / 60},
+    "standard": {"minutes": 1.5},
+    "best": {"minutes": 10.0, "batch": 8},
+}
+
+
 class ModelSpec(Record):
     """`spec.json`: what is trained, on what, and how."""
 
     schema_: Literal["ampscope.model/1"] = Field(default="ampscope.model/1", alias="schema")
     software_version: str = profiler.__version__
     architecture: ArchitectureName
+    engine: EngineName = "torch"  # what computed it; files without it are older than the choice
     receptive_field_samples: int
     parameter_count: int
     sample_rate: int
@@ -121,6 +151,10 @@ class TrainingProgress:
     validation_esr: float | None
     best_esr: float | None
     samples_per_second: float
+    learning_rate: float | None  # peak of the schedule; None while it is being looked for
+    rollbacks: int  # how often the run was taken back
+    floor_esr: float | None  # what a perfect model would reach; None: nothing was played twice
+    history: tuple[HistoryRow, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +168,8 @@ class TrainedModel:
     validation_esr: float
     seconds: float  # trained in all
     history: tuple[HistoryRow, ...]
+    learning_rate: float | None  # peak of the schedule, as it was found or given
+    rollbacks: int  # how often the run was taken back
     finished: bool  # False: the schedule has not come to its end
     interrupted: bool = False  # by Ctrl-C, in this very call
 
@@ -156,14 +192,13 @@ class TrainedModel:
     def estimate(self, stimulus: np.ndarray) -> np.ndarray:
         """The network as it was trained, on a whole signal after silence, `(n,)` float32."""
         config = ARCHITECTURES[self.spec.architecture]
-        weights = pack(config, self.weights)
         padding = np.zeros(config.receptive_field - 1, np.float32)
         scaled = stimulus / np.float32(self.spec.stimulus_scale)
-        padded = torch.from_numpy(np.concatenate([padding, scaled]).astype(np.float32))
-        run = Pass(config, self.spec.options.window)
+        padded = np.concatenate([padding, scaled]).astype(np.float32)
+        run = pass_for(engine_for(config).name, config, self.spec.options.window)
         with single_torch_thread():
             parts = [
-                _forward_of(run, weights, padded[start : start + run.inputs])
+                _forward_of(run, self.weights, padded[start : start + run.inputs])
                 for start in range(0, len(stimulus), run.outputs)
             ]
         return np.concatenate(parts) * np.float32(self.spec.target_scale)
@@ -189,15 +224,37 @@ def train(
         The material cannot be learned from (see `build_dataset`); the folder holds a model
         with other captures or options; the weights diverged; the folder is damaged.
     """
-    dataset = build_dataset(captures, ARCHITECTURES[options.architecture].receptive_field)
-    spec = _spec(captures, dataset, options)
     folder = Path(folder)
+    config = ARCHITECTURES[options.architecture]
+    engine = training_engine(folder, options).name
+    dataset = build_dataset(captures, config.receptive_field)
+    spec = _spec(captures, dataset, options, engine)
     _claim(folder, spec, replace)
     with single_torch_thread():
-        run = _Run(folder, spec, dataset, on_progress)
+        run = _Run(folder, spec, dataset, _floor(captures, options), on_progress)
         if not run.finished:
             run.train()
     return load_trained(folder, interrupted=run.interrupted)
+
+
+def training_engine(folder: Path, options: TrainingOptions) -> Engine:
+    """The engine that trains in a folder.
+
+    One that chose itself stays what it was, so that a run goes on as it was begun.
+
+    Raises
+    ------
+    TrainingError
+        It is asked for and not there.
+    """
+    choice = options.engine
+    spec_path = Path(folder) / SPEC_FILE
+    if choice == "auto" and spec_path.is_file():
+        with contextlib.suppress(DefinitionError):  # a damaged file is told of by `train`
+            choice = ModelSpec.load_json(spec_path).engine
+            if choice == "native" and not kernels.available():
+                choice = "auto"
+    return engine_for(ARCHITECTURES[options.architecture], choice)
 
 
 def finished_model(
@@ -250,6 +307,8 @@ def load_trained(folder: Path, *, interrupted: bool = False) -> TrainedModel:
         facts["validation_esr"],
         state_facts["seconds"],
         tuple(HistoryRow(**row) for row in state_facts["history"]),
+        state_facts["learning_rate"],
+        state_facts["guard"]["rollbacks"],
         state_facts["finished"],
         interrupted,
     )
@@ -264,7 +323,8 @@ STATE_FILE = "training-state.safetensors"
 class _Run:
     """One run: its state, and the loop that changes it."""
 
-    def __init__(self, folder, spec, dataset: Dataset, on_progress):
+    def __init__(self, folder, spec, dataset: Dataset, floor: float | None, on_progress):
+        self.floor = floor
         self.folder, self.spec, self.options, self.dataset = folder, spec, spec.options, dataset
         self.config = ARCHITECTURES[spec.architecture]
         self.on_progress = on_progress
@@ -279,10 +339,22 @@ class _Run:
         self.finished = False
         self.history: list[HistoryRow] = []
         self.losses: list[float] = []  # since the last validation
+        self.rate = self.options.learning_rate  # None until it is found
+        self.ramp = 0  # steps that this took
+        self.guard = Guard(self._state_of_weights)
+        self.validated = 0  # the step of the last validation that was due
         if (folder / STATE_FILE).is_file():
             self._restore()
+        targets = (dataset.outputs(s.capture, s.start, s.stop - s.start) for s in dataset.train)
+        self.loss = Loss(self.options.loss, [target.numpy() for target in targets])
         threads = max(1, min(self.options.batch, available_cores()))
-        self.passes = [Pass(self.config, self.options.window) for _ in range(threads)]
+        self.passes: SimpleQueue[TrainingPass] = SimpleQueue()  # those that no thread is using
+        for _ in range(threads):
+            self.passes.put(pass_for(spec.engine, self.config, self.options.window))
+        self.threads = threads
+        held_out = sum(stretch.stop - stretch.start for stretch in dataset.validate)
+        worth = FORWARD_SHARE * held_out / VALIDATION_SHARE  # in training samples
+        self.validation_steps = math.ceil(worth / (self.options.batch * self.options.window))
         self._epoch: tuple[int, list[tuple[int, int]]] = (-1, [])
         self._check_length()
 
@@ -290,17 +362,22 @@ class _Run:
         started = time.perf_counter() - self.seconds
         saved = shown = self.seconds
         rate_from = (self.step, self.seconds)
-        with ThreadPoolExecutor(len(self.passes) + 1) as self.pool:
+        with ThreadPoolExecutor(self.threads + 1) as self.pool:
             try:
+                if self.rate is None:
+                    self._find_rate(started)
+                    rate_from = (self.step, self.seconds)
+                self.guard.begin()
                 while not self.finished:
                     self._undisturbed(self._one_step)
                     self.seconds = time.perf_counter() - started
                     if self._validation_is_due():
                         self._undisturbed(self._validate)
+                        self.validated = self.step
                         self.seconds = time.perf_counter() - started
                         self.finished = self._is_over()
                     self._plan(rate_from)
-                    if self.step == 1 or self.seconds - rate_from[1] > 2 * SAVE_SECONDS:
+                    if self.step == self.ramp + 1 or self.seconds - rate_from[1] > 2 * SAVE_SECONDS:
                         rate_from = (self.step, self.seconds)
                     if self.finished or self.seconds - saved >= SAVE_SECONDS:
                         self._save()
@@ -324,50 +401,117 @@ class _Run:
             doing.result()
             raise
 
-    def _one_step(self):
-        packed = pack(self.config, self.weights)
-        jobs = self._batch()
-        results = self._spread(jobs, lambda run, job: self._loss_and_gradient(run, packed, *job))
-        loss = sum(loss for loss, _ in results) / len(jobs)
-        gradient = sum(gradient for _, gradient in results) / np.float32(len(jobs))
-        if not (math.isfinite(loss) and np.isfinite(gradient).all()):
-            raise TrainingError(
-                f"training diverged at step {self.step + 1} (the loss is not a number): train "
-                f"again with a learning rate below {self.options.learning_rate:g}"
-            )
-        rate = self.options.learning_rate * one_cycle(self.fraction)
-        self.weights = self.weights + self.optimiser.step(clipped(gradient), rate)
+    def _find_rate(self, started):
+        """Look for a learning rate, where there are steps or time enough for it."""
+        if self.options.steps is not None and self.options.steps < RANGE_OF_STEPS * ramp.STEPS:
+            self.rate = ramp.USUAL
+            return
+        weights, optimiser = self.weights, self.optimiser
+        self.optimiser = optimiser_of(self.config)
+        losses: list[float] = []
+        try:
+            while len(losses) < ramp.STEPS and self.rate is None:
+                self._undisturbed(lambda: self._step_of_ramp(losses))
+                self.seconds = time.perf_counter() - started
+                if not math.isfinite(losses[-1]):
+                    break
+                budget = 60.0 * (self.options.minutes or math.inf)
+                if self.seconds > RANGE_SHARE * budget:
+                    self.rate = ramp.USUAL
+        except KeyboardInterrupt:
+            self.step = 0  # the next call begins anew
+            raise
+        finally:
+            self.weights, self.optimiser = weights, optimiser
+        if self.rate is None:
+            self.rate = ramp.peak_from(losses)
+        self.ramp = self.step
+
+    def _step_of_ramp(self, losses):
+        loss, gradient, power = self._loss_and_gradient()
+        losses.append(loss / power)
+        if not np.isfinite(gradient).all():
+            losses[-1] = math.nan
+            return
+        change = self.optimiser.step(clipped(gradient), ramp.rate_at(self.step))
+        self.weights = self.weights + change
         self.step += 1
-        self.average = averaged(self.average, self.weights, self.step)
-        self.losses.append(loss)
+
+    def _one_step(self):
+        loss, gradient, _ = self._loss_and_gradient()
+        wrong = self.guard.objection(loss)
+        if wrong is None and not np.isfinite(gradient).all():
+            wrong = "the gradient is not finite"
+        if wrong is None:
+            rate = self.guard.rate * self.rate * one_cycle(self.fraction)
+            weights = self.weights + self.optimiser.step(clipped(gradient), rate)
+            if not np.isfinite(weights).all():
+                wrong = "the weights are not finite"
+        self.step += 1
+        if wrong is None:
+            self.weights = weights
+            self.average = averaged(self.average, weights, self.optimiser.steps)
+            self.losses.append(loss)
+            self.guard.went_well()
+        else:
+            self._take_back(wrong)
         if self.options.steps:
-            self.fraction = self.step / self.options.steps
+            self.fraction = (self.step - self.ramp) / (self.options.steps - self.ramp)
         elif self.planned:
             self.fraction += (1.0 - self.fraction) / max(1, self.planned - self.step + 1)
 
-    def _loss_and_gradient(self, run, packed, capture, start):
-        target = self.dataset.outputs(capture, start, run.outputs)
-        with torch.no_grad():
-            estimate = run.forward(packed, self.dataset.inputs(capture, start, run.outputs))
-            loss, gradient = training_loss(estimate, target, self.step)
-            return loss, run.backward(packed, gradient).numpy().copy()
+    def _take_back(self, wrong):
+        good = self.guard.take_back()
+        if good is None:
+            raise TrainingError(
+                f"training diverged at step {self.step} ({wrong}) for the {MOST + 1}th time, at "
+                f"a learning rate of {self.guard.rate * self.rate:.2g}: check the take, or train "
+                "with a lower learning rate"
+            )
+        self.weights, self.average = good.pop("weights"), good.pop("average")
+        steps = int(good.pop("steps")[0])
+        self.optimiser.restore(steps, good)
+
+    def _state_of_weights(self):
+        state = {name: array.copy() for name, array in self.optimiser.state().items()}
+        steps = np.array([self.optimiser.steps], np.int64)
+        return state | {"weights": self.weights, "average": self.average, "steps": steps}
+
+    def _loss_and_gradient(self):
+        """Of the windows of this step: mean loss, mean gradient, mean power of the targets."""
+        jobs = self._batch()
+        results = self._spread(jobs, self._window)
+        losses, gradients, powers = zip(*results, strict=True)
+        count = len(jobs)
+        return sum(losses) / count, sum(gradients) / np.float32(count), sum(powers) / count
+
+    def _window(self, run, job):
+        """Loss, gradient and power of the target of one window."""
+        capture, start = job
+        inputs = self.dataset.inputs(capture, start, run.outputs).numpy()
+        target = self.dataset.outputs(capture, start, run.outputs).numpy()
+        power = float(np.dot(target, target)) / len(target)
+        estimate = run.forward(self.weights, inputs)
+        loss, slope = self.loss(estimate, target, self.step)
+        if not np.isfinite(slope).all():
+            return math.nan, np.full(len(self.weights), np.nan, np.float32), power
+        return loss, run.backward(slope), power
 
     def _validation_is_due(self):
         due = self.fraction >= 1.0 or (self.planned is not None and self.step == self.planned)
-        before = self.history[-1].step if self.history else 0
-        return due or (
-            self.planned is not None and self.step - before >= max(1, self.planned // VALIDATIONS)
-        )
+        if self.planned is None:
+            return due
+        interval = max(self.validation_steps, self.planned // VALIDATIONS)
+        return due or self.step - self.validated >= interval
 
     def _validate(self):
-        packed = pack(self.config, self.average)
         jobs = tiling(self.dataset.validate, self.options.window)
 
         def energies(run, job):
             capture, start, count = job
-            inputs = self.dataset.inputs(capture, start, count)
+            inputs = self.dataset.inputs(capture, start, count).numpy()
             target = self.dataset.outputs(capture, start, count).numpy().astype(np.float64)
-            error = _forward_of(run, packed, inputs) - target
+            error = _forward_of(run, self.average, inputs) - target
             return np.dot(error, error), np.dot(target, target)
 
         error, energy = np.sum(self._spread(jobs, energies), axis=0)
@@ -383,13 +527,17 @@ class _Run:
             self.best, self.best_row = self.average.copy(), row
 
     def _is_over(self):
-        enough = self.options.until_esr
-        reached = enough is not None and self.best_row.validation_esr <= enough
-        return reached or self.fraction >= 1.0 or self.step == self.planned
+        floor = self.options.until_floor and self.options.until_floor * self.floor
+        enough = max(self.options.until_esr or 0.0, floor or 0.0)
+        return (
+            self.best_row.validation_esr <= enough
+            or self.fraction >= 1.0
+            or self.step == self.planned
+        )
 
     def _plan(self, rate_from):
         """Turn what is left of the time into steps, when there is reason to."""
-        if self.options.minutes is None or self.step <= MEASURING_STEPS:
+        if self.options.minutes is None or self.step - self.ramp <= MEASURING_STEPS:
             return
         budget = 60.0 * self.options.minutes
         steps, seconds = self.step - rate_from[0], self.seconds - rate_from[1]
@@ -423,14 +571,16 @@ class _Run:
             )
 
     def _spread(self, jobs, work):
-        """Results of the jobs in their order; each pass, and its thread, takes every n-th."""
-        count = len(self.passes)
+        """Results of the jobs in their order; whichever thread is free takes the next."""
 
-        def share(number):
-            return [work(self.passes[number], job) for job in jobs[number::count]]
+        def by_a_free_pass(job):
+            run = self.passes.get()
+            try:
+                return work(run, job)
+            finally:
+                self.passes.put(run)
 
-        shares = list(self.pool.map(share, range(count)))
-        return [shares[index % count][index // count] for index in range(len(jobs))]
+        return list(self.pool.map(by_a_free_pass, jobs))
 
     def _show(self, rate_from):
         if self.on_progress is None:
@@ -449,16 +599,25 @@ class _Run:
                 self.history[-1].validation_esr if self.history else None,
                 self.best_row.validation_esr if self.best_row else None,
                 rate * self.options.batch * self.options.window,
+                self.rate,
+                self.guard.rollbacks,
+                self.floor,
+                tuple(self.history),
             )
         )
 
     def _save(self):
         arrays = {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
-        arrays |= {"weights": self.weights, "average": self.average}
+        arrays |= {"weights": self.weights, "average": self.average, **self.guard.arrays()}
         if self.best is not None:
             arrays["best"] = self.best
         facts = {
             "step": self.step,
+            "optimiser_steps": self.optimiser.steps,
+            "learning_rate": self.rate,
+            "ramp": self.ramp,
+            "validated": self.validated,
+            "guard": self.guard.facts(),
             "fraction": self.fraction,
             "seconds": self.seconds,
             "planned": self.planned,
@@ -486,7 +645,10 @@ class _Run:
             self.best_row = HistoryRow(**facts["best_row"]) if facts["best_row"] else None
             prefix = "optimiser."
             own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            self.optimiser.restore(self.step, own)
+            self.optimiser.restore(facts["optimiser_steps"], own)
+            self.rate, self.ramp = facts["learning_rate"], facts["ramp"]
+            self.validated = facts["validated"]
+            self.guard.restore(arrays, facts["guard"])
         except KeyError as missing:
             raise TrainingError(
                 f"{path}: has no {missing}: remove the folder, train again"
@@ -500,19 +662,32 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _forward_of(run: Pass, packed: PackedWeights, inputs: torch.Tensor) -> np.ndarray:
+def _forward_of(run: TrainingPass, weights: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     """Output of at most `run.outputs` samples, by a pass of that length."""
-    count = len(inputs) - (run.inputs - run.outputs)
-    missing = run.outputs - count
-    with torch.no_grad():
-        padded = torch.nn.functional.pad(inputs, (0, missing))
-        return run.forward(packed, padded)[:count].numpy().copy()
+    missing = run.inputs - len(inputs)
+    if not missing:
+        return run.forward(weights, inputs).copy()
+    padded = np.concatenate([inputs, np.zeros(missing, np.float32)])
+    return run.forward(weights, padded)[: run.outputs - missing].copy()
 
 
-def _spec(captures, dataset, options):
+def _floor(captures, options):
+    """ESR that a perfect model would reach, by the passages that were played twice."""
+    replicates = [forecast(capture).replicate_esr for capture in captures]
+    known = [floor_esr(replicate) for replicate in replicates if replicate is not None]
+    if options.until_floor is not None and (not known or not max(known)):
+        raise TrainingError(
+            "the floor of this capture is not known, as no passage is played twice in it: stop at "
+            "an error by --until-esr, or capture a signal such as standard"
+        )
+    return max(known, default=None)
+
+
+def _spec(captures, dataset, options, engine):
     config = ARCHITECTURES[options.architecture]
     return ModelSpec(
         architecture=options.architecture,
+        engine=engine,
         receptive_field_samples=config.receptive_field,
         parameter_count=config.parameter_count,
         sample_rate=dataset.sample_rate,
@@ -560,6 +735,8 @@ def _difference(there, spec):
         for name in TrainingOptions.model_fields
         if getattr(there.options, name) != getattr(spec.options, name)
     ]
+    if there.engine != spec.engine:
+        differing.append(f"engine {there.engine} instead of {spec.engine}")
     return ", ".join(differing) or f"version {there.software_version} of this program"
 
 

@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from profiler import kernels
 from profiler.model.rate import measure_rate, torch_summary
 from profiler.model.training import TrainingOptions
 
@@ -29,3 +30,10 @@ def test_one_step_is_no_rate():
 def test_torch_is_told_with_its_version_and_cores():
     assert "2." in torch_summary()
     assert "core" in torch_summary()
+
+
+def test_the_engine_is_told(monkeypatch):
+    if kernels.available():
+        assert kernels.paths()[0] in torch_summary()
+    monkeypatch.setattr(kernels, "_loaded", lambda: "the native kernels were left out")
+    assert "were left out" in torch_summary()

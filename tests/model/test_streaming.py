@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from profiler.model.streaming import Streamer, fast_tanh_, render
+from profiler import kernels
+from profiler.errors import ProfilerError
+from profiler.model.streaming import Streamer, fast_tanh_, player_of, render
 from profiler.model.wavenet import (
     ARCHITECTURES,
     LayerArray,
@@ -32,7 +34,7 @@ def network(config, seed=0):
 def test_any_partition_into_blocks_gives_the_same_output(config, fast_tanh, sizes):
     model = network(config)
     signal = SIGNAL[:6000] if sizes == [64] else SIGNAL
-    whole = render(model, signal, fast_tanh=fast_tanh)
+    whole = Streamer(model, fast_tanh=fast_tanh).process(signal)
     streamer = Streamer(model, fast_tanh=fast_tanh)
     parts, start = [], 0
     while start < len(signal):
@@ -67,3 +69,26 @@ def test_the_players_tanh_is_odd_and_within_half_a_percent_of_tanh():
     fast = fast_tanh_(z.clone())
     assert torch.allclose(fast, -fast_tanh_(-z), atol=0.0)
     assert torch.max(torch.abs(fast - torch.tanh(z))) < 5e-3  # it saturates at 1.0042
+
+
+with_kernels = pytest.mark.skipif(not kernels.available(), reason=str(kernels.why_not()))
+
+
+@with_kernels
+@pytest.mark.parametrize("fast_tanh", [False, True])
+@pytest.mark.parametrize("config", [ARCHITECTURES["nano"], ARCHITECTURES["standard"], GATED])
+def test_both_engines_play_the_same(config, fast_tanh):
+    model = network(config)
+    native = player_of(model, fast_tanh=fast_tanh)
+    assert isinstance(native, kernels.Stream)
+    torch_ = player_of(model, fast_tanh=fast_tanh, engine="torch")
+    difference = native.process(SIGNAL) - torch_.process(SIGNAL)
+    assert np.max(np.abs(difference)) < 1e-5
+
+
+def test_without_kernels_torch_plays_and_asking_for_them_is_refused(monkeypatch):
+    monkeypatch.setattr(kernels, "_loaded", lambda: "the native kernels were left out")
+    model = network(ARCHITECTURES["nano"])
+    assert isinstance(player_of(model), Streamer)
+    with pytest.raises(ProfilerError, match="left out; --engine torch plays"):
+        player_of(model, engine="native")

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from profiler.analysis.error import esr
 from profiler.errors import TrainingError
-from profiler.model import training
+from profiler.model import ramp, training
 from profiler.model.streaming import render
 from profiler.model.training import TrainingOptions, finished_model, load_trained, train
 
@@ -22,7 +21,14 @@ KILLED = Path(__file__).with_name("train_until_killed.py")
 
 
 def options(**changes):
-    chosen = {"architecture": "nano", "minutes": None, "steps": 30, "window": 2048}
+    chosen = {
+        "architecture": "nano",
+        "minutes": None,
+        "steps": 30,
+        "window": 2048,
+        "batch": 2,
+        "learning_rate": 5e-3,
+    }
     return TrainingOptions(**(chosen | changes))
 
 
@@ -90,7 +96,7 @@ def test_a_killed_training_goes_on_to_the_same_end(make_capture, tmp_path):
     (tmp_path / "options.json").write_text(chosen.model_dump_json())
     process = subprocess.Popen([sys.executable, str(KILLED), str(tmp_path), str(killed)])
     state = killed / training.STATE_FILE
-    while not (state.is_file() and training._load_facts(state)["step"] >= 20):
+    while not (state.is_file() and training._load_facts(state)["history"]):
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
@@ -123,7 +129,55 @@ def test_stops_as_soon_as_the_wanted_esr_is_reached(capture, tmp_path):
     )
 
 
-def test_ctrl_c_keeps_the_best_so_far_and_the_next_call_goes_on(capture, tmp_path):
+def test_what_is_held_out_for_the_test_has_no_part_in_it(capture, tmp_path):
+    last = next(p.slice for p in capture.plan.used_for("test"))
+    response = capture.response.copy()
+    response[last] = np.random.default_rng(1).standard_normal(last.stop - last.start)
+    other = dataclasses.replace(capture, response=response)
+    first = train([capture], tmp_path / "first", options(steps=60))
+    second = train([other], tmp_path / "second", options(steps=60))
+    assert np.array_equal(first.weights, second.weights)
+    assert first.history[-1].validation_esr == second.history[-1].validation_esr
+
+
+def test_stops_at_a_multiple_of_the_floor(make_capture, tmp_path):
+    parts = [
+        ("train", "train", 2.0, None),
+        ("held out", "validate", 0.5, None),
+        ("again", "validate", 0.5, "held out"),
+    ]
+    noise = 0.2 * np.random.default_rng(5).standard_normal(144_000).astype(np.float32)
+    capture = make_capture(parts)
+    noisy = dataclasses.replace(capture, response=capture.response + noise)
+    seen = []
+    chosen = options(steps=2000, until_floor=1.5)
+    model = train([noisy], tmp_path / "m", chosen, on_progress=seen.append)
+    floor = seen[-1].floor_esr
+    power = np.mean(np.square(noisy.response[96_000:144_000]))
+    assert floor == pytest.approx(0.2**2 / power, rel=0.05)
+    assert model.validation_esr <= 1.5 * floor
+    assert model.history[-1].step < 2000
+
+
+def test_a_floor_that_is_not_known_is_no_aim(capture, tmp_path):
+    with pytest.raises(TrainingError, match="no passage is played twice"):
+        train([capture], tmp_path / "m", options(until_floor=1.2))
+
+
+def test_a_rate_is_looked_for_where_there_are_steps_for_it(capture, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.ramp, "STEPS", 10)
+    chosen = options(steps=200, learning_rate=None)
+    whole = train([capture], tmp_path / "whole", chosen)
+    assert ramp.LEAST <= whole.learning_rate <= ramp.MOST
+    assert whole.history[-1].step == 200
+    again = train([capture], tmp_path / "again", chosen)
+    assert np.array_equal(again.weights, whole.weights)
+    short = train([capture], tmp_path / "short", options(learning_rate=None))
+    assert short.learning_rate == ramp.USUAL
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_the_next_call_goes_on(capture, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PROGRESS_SECONDS", 0.0)
     whole = train([capture], tmp_path / "whole", options(steps=200))
 
     def interrupt(progress):
@@ -140,15 +194,15 @@ def test_ctrl_c_keeps_the_best_so_far_and_the_next_call_goes_on(capture, tmp_pat
 
 def test_ctrl_c_in_the_middle_of_a_step_lets_the_step_end(capture, tmp_path, monkeypatch):
     whole = train([capture], tmp_path / "whole", options(steps=20))
-    loss_of = training.training_loss
+    loss_of = training.Loss.__call__
     signals = [signal.SIGINT]  # one: two windows come by at the same time
 
-    def interrupted(estimate, target, step):
+    def interrupted(self, estimate, target, step):
         if step == 5 and signals:
             os.kill(os.getpid(), signals.pop())
-        return loss_of(estimate, target, step)
+        return loss_of(self, estimate, target, step)
 
-    monkeypatch.setattr(training, "training_loss", interrupted)
+    monkeypatch.setattr(training.Loss, "__call__", interrupted)
     model = train([capture], tmp_path / "m", options(steps=20))
     assert model.interrupted
     monkeypatch.undo()
@@ -208,9 +262,85 @@ def test_the_specification_says_what_was_trained(capture, tmp_path):
     assert load_trained(tmp_path / "m").spec == model.spec
 
 
+def spoilt_loss(monkeypatch, spoilt):
+    """The loss, or nothing but NaN at the steps that are spoilt."""
+    loss_of = training.Loss.__call__
+    nothing = np.full(2048, np.nan, np.float32)
+
+    def loss(self, estimate, target, step):
+        return (np.nan, nothing) if step in spoilt else loss_of(self, estimate, target, step)
+
+    monkeypatch.setattr(training.Loss, "__call__", loss)
+
+
+def test_a_loss_that_is_no_number_costs_a_few_steps_and_half_the_rate(
+    capture, tmp_path, monkeypatch
+):
+    half = train([capture], tmp_path / "half", options(steps=300, learning_rate=2.5e-3))
+    spoilt_loss(monkeypatch, {70})
+    model = train([capture], tmp_path / "m", options(steps=300))
+    assert (half.rollbacks, model.rollbacks) == (0, 1)
+    assert model.history[-1].step == 300
+    assert model.validation_esr < 3 * half.validation_esr
+
+
+def test_a_gradient_that_is_not_finite_is_noticed_before_the_weights_are_touched(
+    capture, tmp_path, monkeypatch
+):
+    gradient_of = training._Run._window
+    weights = []
+
+    def window(self, run, job):
+        loss, gradient, power = gradient_of(self, run, job)
+        weights.append(self.weights)
+        if self.step == 3 and job == self._batch()[0]:
+            gradient[5] = np.inf
+        return loss, gradient, power
+
+    monkeypatch.setattr(training._Run, "_window", window)
+    model = train([capture], tmp_path / "m", options(steps=8))
+    assert model.rollbacks == 1
+    assert all(np.isfinite(each).all() for each in weights)
+    assert np.array_equal(weights[8], weights[0])  # step 4 began where all was well
+
+
+def test_a_training_whose_rate_runs_away_comes_back(capture, tmp_path, monkeypatch):
+    rates = training.one_cycle
+
+    def running_away(fraction):
+        return 300.0 if 0.5 <= fraction < 0.53 else rates(fraction)
+
+    monkeypatch.setattr(training, "one_cycle", running_away)
+    model = train([capture], tmp_path / "m", options(steps=400))
+    assert model.rollbacks >= 1
+    before = [row.validation_esr for row in model.history if row.step < 200]
+    assert model.validation_esr < min(before)  # what it had learned was not lost
+    monkeypatch.setattr(training.Guard, "objection", lambda self, loss: None)
+    unguarded = train([capture], tmp_path / "unguarded", options(steps=400))
+    assert unguarded.history[-1].validation_esr > 10 * model.history[-1].validation_esr
+
+
+def test_a_run_that_was_taken_back_resumes_to_the_same_end(capture, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(training, "PROGRESS_SECONDS", 0.0)
+    spoilt_loss(monkeypatch, {70, 75})
+    whole = train([capture], tmp_path / "whole", options(steps=120))
+
+    def interrupt(progress):
+        if progress.step in (10, 72, 90):
+            raise KeyboardInterrupt
+
+    for _ in range(4):
+        model = train([capture], tmp_path / "m", options(steps=120), on_progress=interrupt)
+        interrupt_steps = model.history[-1].step
+    assert interrupt_steps == 120
+    assert model.rollbacks == whole.rollbacks == 2
+    assert np.array_equal(model.weights, whole.weights)
+
+
 def test_divergence_is_told_in_one_line(capture, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "training_loss", lambda *_: (np.nan, torch.zeros(2048)))
-    with pytest.raises(TrainingError, match="diverged at step 1") as caught:
+    spoilt_loss(monkeypatch, range(100))
+    with pytest.raises(TrainingError, match=r"diverged at step 9 .* a lower learning") as caught:
         train([capture], tmp_path / "m", options())
     assert "\n" not in str(caught.value)
 

@@ -1,0 +1,112 @@
+"""A training that goes wrong is noticed, taken back some steps, and goes on more slowly.
+
+Wrong is a loss, a gradient or weights that are not finite, and a loss that has risen far above
+what was reached before. Then weights, average and optimiser become what they were when all was
+well, the learning rate is halved for the rest of the run, and the next step takes the next
+windows. A training that has to be taken back again and again has failed.
+
+All of it is part of the state that is saved, so an interrupted run takes the same turns.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+KEEP_STEPS = 32  # between two states that are kept: the older of the last two is returned to
+RECENT = 8  # losses whose mean is judged: a batch of loud windows alone is no divergence
+RISE = 20.0  # of that mean re the lowest before
+LARGE = 0.5  # and re the target's power, 1: a good model that has a bad moment is not disturbed
+MOST = 8  # times that a run may be taken back
+RATE_FACTOR = 0.5  # of the learning rate, each time
+
+State = dict[str, np.ndarray]
+
+
+class Guard:
+    """What a run can be taken back to.
+
+    Parameters
+    ----------
+    state : callable
+        Gives the arrays of the run that are taken back, copied.
+    """
+
+    def __init__(self, state: Callable[[], State]):
+        self._state = state
+        self._good: list[State] = []
+        self._recent: list[float] = []
+        self._lowest = math.inf
+        self._since = 0  # steps since the last state was kept
+        self.rollbacks = 0
+
+    @property
+    def rate(self) -> float:
+        """By what the learning rate is to be multiplied."""
+        return RATE_FACTOR**self.rollbacks
+
+    def begin(self) -> None:
+        """Keep what the run begins with, where nothing is kept yet."""
+        if not self._good:
+            self._good = [self._state()]
+
+    def objection(self, loss: float) -> str | None:
+        """Why a step of this loss is not to be trusted; None to go on."""
+        if not math.isfinite(loss):
+            return "the loss is not a number"
+        self._recent = [*self._recent[1 - RECENT :], loss]
+        mean = sum(self._recent) / len(self._recent)
+        if len(self._recent) == RECENT:
+            if mean > LARGE and mean > RISE * self._lowest:
+                return f"the loss has risen from {self._lowest:.2g} to {mean:.2g}"
+            self._lowest = min(self._lowest, mean)
+        return None
+
+    def went_well(self) -> None:
+        """A step was made; now and then, keep where it led."""
+        self._since += 1
+        if self._since == KEEP_STEPS:
+            self._good = [*self._good[-1:], self._state()]
+            self._since = 0
+
+    def take_back(self) -> State | None:
+        """Copies of the arrays to go on from; None when it was done too often."""
+        if self.rollbacks == MOST:
+            return None
+        self.rollbacks += 1
+        self._good = self._good[:1]
+        self._recent, self._since = [], 0
+        return {name: array.copy() for name, array in self._good[0].items()}
+
+    def arrays(self) -> State:
+        """What is kept, to be saved."""
+        return {
+            f"good{place}.{name}": array
+            for place, state in enumerate(self._good)
+            for name, array in state.items()
+        }
+
+    def facts(self) -> dict:
+        """All else, to be saved."""
+        return {
+            "recent": self._recent,
+            "lowest": self._lowest if math.isfinite(self._lowest) else None,
+            "since": self._since,
+            "rollbacks": self.rollbacks,
+        }
+
+    def restore(self, arrays: State, facts: dict) -> None:
+        """Go on from what `arrays` and `facts` gave."""
+        self._good = []
+        for place in range(2):
+            prefix = f"good{place}."
+            state = {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
+            if state:
+                self._good.append(state)
+        self._recent, self._since = list(facts["recent"]), facts["since"]
+        self._lowest = math.inf if facts["lowest"] is None else facts["lowest"]
+        self.rollbacks = facts["rollbacks"]

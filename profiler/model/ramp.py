@@ -1,0 +1,46 @@
+"""The learning rate of a run, by a range test.
+
+The rate rises from step to step, over some dozens of steps from the first weights, and the
+loss is watched (Smith, "Cyclical learning rates for training neural networks", WACV 2017). SOAP's
+steps are bounded, so a rate that is too large does not blow up but stops to help: the
+loss comes down until the steps are as large as it can take, and stays there or rises. The peak
+of the schedule stands well below that rate. Devices of much gain take more than others.
+
+The weights of the test are thrown away; its steps and its time are counted.
+"""
+
+import numpy as np
+
+STEPS = 80
+FIRST_RATE, LAST_RATE = 1e-3, 0.3
+SMOOTHING = 0.8  # of the loss, a step
+NEAR = 1.5  # re the lowest loss: there the steps are about as large as they may be
+BELOW = 3.5  # by how much the peak stands below that rate
+LEAST, MOST = 3e-3, 1.2e-2  # what has been found to suit any device
+USUAL = 5e-3  # where there is no time for a test
+
+
+def rate_at(step: int) -> float:
+    """Learning rate of a step of the test, from 0 on."""
+    return FIRST_RATE * (LAST_RATE / FIRST_RATE) ** (step / (STEPS - 1))
+
+
+def peak_from(losses) -> float:
+    """Peak of the schedule, from the loss of every step of a test.
+
+    Parameters
+    ----------
+    losses : (STEPS,) sequence of float
+        Before each step, re the power of its windows; one that is not finite ends the test.
+    """
+    smoothed: list[float] = []
+    for loss in losses:
+        if not np.isfinite(loss):
+            break
+        before = smoothed[-1] if smoothed else loss
+        smoothed.append(SMOOTHING * before + (1.0 - SMOOTHING) * loss)
+    if not smoothed:
+        return LEAST
+    enough = NEAR * min(smoothed)
+    first = next(step for step, loss in enumerate(smoothed) if loss <= enough)
+    return float(np.clip(rate_at(first) / BELOW, LEAST, MOST))
