@@ -398,7 +398,7 @@ def _trained_words(model):
 
 def _exported(model, record, listener):
     """The `.nam` of a model, and whether it was there."""
-    network = model.wavenet
+    network = model.network
     path = model.folder / EXPORTS / f"{record.rig.name}-{model.architecture}.nam"
     if path.is_file() and np.array_equal(nam.read(path).network.weights, network.weights):
         listener.finished("export", str(path), skipped=True)
