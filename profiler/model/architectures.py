@@ -27,6 +27,8 @@ NAMED: dict[str, Shape] = {
     "net-1": DenseConfig(32, (32, 32)),
     "net-2": DenseConfig(4096, (1024, 512, 256, 256)),
 }
+DEFAULT = "standard"  # played by every player
+FAR = "a2-full"  # which reaches furthest of those that have an end
 UNITS = range(8, 65)
 LAYERS = range(1, 4)
 HISTORY = range(1, 16_385)  # samples: a third of a second at 48 kHz
@@ -62,6 +64,39 @@ def architecture(name: str) -> Shape:
     raise ValueError(
         f"unknown architecture {name!r}: expected {', '.join(NAMED)}, lstm-H of {_span(UNITS)} "
         "units, or dense-N-W-W... of N samples of history and layers of widths W"
+    )
+
+
+def architecture_for(receptive_field: int | None) -> str:
+    """The name of the architecture to take where none is asked for.
+
+    Parameters
+    ----------
+    receptive_field : int or None
+        In samples, as recommended; None where it is not known.
+    """
+    enough = receptive_field is None or receptive_field <= NAMED[DEFAULT].receptive_field
+    return DEFAULT if enough else FAR
+
+
+def shortfall(name: str, receptive_field: int | None, sample_rate: int) -> str | None:
+    """That an architecture sees less than a device remembers, in a sentence; None if it does not.
+
+    A recurrent network has no end to what it can remember, so nothing is said of it.
+    """
+    config = architecture(name)
+    if receptive_field is None or config.recurrent or config.receptive_field >= receptive_field:
+        return None
+
+    def words(samples):
+        return f"{samples} samples ({1e3 * samples / sample_rate:.0f} ms)"
+
+    furthest = NAMED[FAR].receptive_field
+    further = f"; {FAR} sees {words(furthest)}" if config.receptive_field < furthest else ""
+    return (
+        f"{name} sees {words(config.receptive_field)}, but the device remembers for "
+        f"{words(receptive_field)}: what is older than the network sees, it can only average"
+        f"{further}"
     )
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from profiler.model.architectures import NAMED, architecture
+from profiler.model.architectures import NAMED, architecture, architecture_for, shortfall
 from profiler.model.dense import DenseConfig
 from profiler.model.lstm import LstmConfig
 from profiler.model.network import Network
@@ -71,3 +71,20 @@ def test_the_real_time_factor_is_that_of_the_rate():
     ]
     assert factors[0] > 3 * factors[1] > 0.0  # 24 times, on a machine that is idle
     assert real_time_factor(Network(architecture("nano"), weights, None)) is None
+
+
+def test_the_recommended_receptive_field_chooses_the_architecture():
+    assert architecture_for(None) == "standard"
+    assert architecture_for(4093) == "standard"
+    assert architecture_for(4094) == "a2-full"
+    assert architecture_for(100_000) == "a2-full"
+
+
+def test_what_sees_less_than_the_device_remembers_is_told_with_both_times():
+    assert shortfall("standard", 4093, 48_000) is None
+    assert shortfall("standard", None, 48_000) is None
+    assert shortfall("lstm-24", 100_000, 48_000) is None  # its state has no end
+    short = shortfall("net-1", 4800, 48_000)
+    assert "net-1 sees 32 samples (1 ms), but the device remembers for 4800 samples (100" in short
+    assert short.endswith("a2-full sees 6347 samples (132 ms)")
+    assert shortfall("a2-full", 9600, 48_000).endswith("it can only average")
