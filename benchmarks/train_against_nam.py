@@ -181,7 +181,7 @@ def main():
                     "learning_rate": model.learning_rate,
                     "ours": our_course,
                     "theirs": their_course,
-                    "our_test_esr": error_over(capture, model.wavenet, "test"),
+                    "our_test_esr": error_over(capture, model.network, "test"),
                     "their_test_esr": error_over(capture, peer, "test"),
                 }
             )

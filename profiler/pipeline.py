@@ -24,6 +24,7 @@ import numpy as np
 
 from profiler.analysis.analysis import Analysis, analyse, stored_analysis
 from profiler.analysis.forecast import forecast
+from profiler.analysis.settling import settling
 from profiler.capture.alignment import AlignedCapture, load_aligned
 from profiler.capture.checks.verdict import Verdict, broken_places, refuse_failed, verdict
 from profiler.capture.folder import CaptureFolder
@@ -32,6 +33,7 @@ from profiler.capture.take import is_under_way, take
 from profiler.capture.watchdog import watched
 from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
+from profiler.model.architectures import architecture, architecture_for, shortfall
 from profiler.model.training import (
     TrainedModel,
     TrainingOptions,
@@ -110,17 +112,21 @@ def profile(
     ------
     CheckFailed
         The take is not whole, or not of the device; nothing was trained.
+    ExportError
+        No player plays the architecture; nothing sounded.
     ProfilerError
         A stage failed; what the stages before it made stays, and the next run goes on from
         there.
     KeyboardInterrupt
         Ctrl-C. In training the best model so far is exported and verified first.
     """
+    nam.check_playable(architecture(training.architecture))
     folder = _captured(rig, plan, Path(path), connect, listener, replace, passes, accepted)
     checked = _checked(folder, accepted, listener)
     capture = _aligned(folder, listener)
     analysis = _measured(folder, capture, listener)
     listener.finished("forecast", forecast(capture).sentence)
+    training = _with_architecture(training, analysis.settling, capture, listener)
     model = _trained(folder, [capture], training, listener, replace)
     nam_path, exported_before = _exported(model, folder.record(), listener)
     verification, verified_before = _verified(nam_path, capture, model, listener, exported_before)
@@ -144,8 +150,12 @@ def train_and_export(
     resume: bool = False,
     replace: bool = False,
     accepted: Collection[FaultName] = (),
-) -> tuple[TrainedModel, Path]:
+) -> tuple[TrainedModel, Path | None]:
     """Train on one or more captures; the model is kept in the first one's folder.
+
+    Returns
+    -------
+    The model, and the `.nam`; None where no player plays the architecture.
 
     Raises
     ------
@@ -157,6 +167,8 @@ def train_and_export(
     for folder in folders:
         _checked(folder, accepted, listener)
     captures = [_aligned(folder, listener) for folder in folders]
+    found = _settling_of(folders[0], captures[0])
+    options = _with_architecture(options, found, captures[0], listener)
     model_folder = folders[0].models_path / options.architecture
     if model_folder.exists() and not (resume or replace):
         raise TrainingError(
@@ -166,6 +178,11 @@ def train_and_export(
     if replace and not resume:
         shutil.rmtree(model_folder, ignore_errors=True)
     model = _trained(folders[0], captures, options, listener, replace)
+    try:
+        nam.check_playable(model.network.config)
+    except ExportError as hindrance:
+        listener.finished("export", str(hindrance))
+        return model, None
     nam_path, _ = _exported(model, folders[0].record(), listener)
     return model, nam_path
 
@@ -195,9 +212,15 @@ def export_model(
     *,
     name: str | None = None,
     modeled_by: str | None = None,
+    smaller: Sequence[Path] = (),
     replace: bool = False,
 ) -> nam.Metadata:
     """Write the model that a path means as a `.nam` of the user's own naming.
+
+    Parameters
+    ----------
+    smaller : sequence of paths
+        Models to be put into the same file for a player's quality knob, the smallest first.
 
     Raises
     ------
@@ -222,15 +245,20 @@ def export_model(
         )
     given = {"name": name, "modeled_by": modeled_by}
     metadata = metadata.model_copy(update={k: v for k, v in given.items() if v is not None})
-    nam.write(output, loaded.network, metadata)
+    if smaller:
+        networks = [nam.load_model(each).network for each in smaller]
+        nam.write_container(output, [*networks, loaded.network], metadata)
+    else:
+        nam.write(output, loaded.network, metadata)
     return metadata
 
 
-def interruption(model: TrainedModel, nam_path: Path) -> KeyboardInterrupt:
+def interruption(model: TrainedModel, nam_path: Path | None) -> KeyboardInterrupt:
     """What Ctrl-C in a training becomes, once the best so far is safe."""
     interrupt = KeyboardInterrupt()
     interrupt.add_note(
-        f"the best model so far (validation ESR {model.validation_esr:.4f}) is in {nam_path}; the "
+        f"the best model so far (validation ESR {model.validation_esr:.4f}) is in "
+        f"{nam_path or model.folder}; the "
         "same command goes on with the training"
     )
     return interrupt
@@ -377,6 +405,28 @@ def _trained(folder, captures, options, listener, replace):
     return model
 
 
+def _settling_of(folder, capture):
+    """What is known of the settling of a capture; None where nothing in it tells."""
+    there = stored_analysis(folder, capture)
+    if there is not None:
+        return there.settling
+    try:
+        return settling(capture)
+    except CaptureError:
+        return None
+
+
+def _with_architecture(options, found, capture, listener):
+    """Options with an architecture: the one asked for, or by the recommended receptive field."""
+    field = found and found.receptive_field_samples
+    if "architecture" not in options.model_fields_set:
+        options = options.model_copy(update={"architecture": architecture_for(field)})
+    short = shortfall(options.architecture, field, capture.sample_rate)
+    if short is not None:
+        listener.finished("architecture", short)
+    return options
+
+
 def _training_words(at):
     if at.learning_rate is None:
         return "looking for the learning rate"
@@ -398,7 +448,7 @@ def _trained_words(model):
 
 def _exported(model, record, listener):
     """The `.nam` of a model, and whether it was there."""
-    network = model.wavenet
+    network = model.network
     path = model.folder / EXPORTS / f"{record.rig.name}-{model.architecture}.nam"
     if path.is_file() and np.array_equal(nam.read(path).network.weights, network.weights):
         listener.finished("export", str(path), skipped=True)

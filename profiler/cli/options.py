@@ -52,13 +52,29 @@ engine = click.option(
     show_default=True,
     help="What computes: the native kernels where they are, or torch.",
 )
+
+
+class ArchitectureType(click.ParamType):
+    """The name of an architecture."""
+
+    name = "name"
+
+    def convert(self, value, param, ctx):
+        from profiler.model.architectures import architecture
+
+        try:
+            architecture(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
 _TRAINING = (
     click.option(
         "--architecture",
-        type=click.Choice(["nano", "feather", "lite", "standard"]),
-        default="standard",
-        show_default=True,
-        help="Size of the WaveNet.",
+        type=ArchitectureType(),
+        help="Of the network: nano, feather, lite, standard; a2-lite, a2-full; lstm-H of H units; "
+        "net-1, net-2, dense-HISTORY-WIDTH-WIDTH...  [default: by the recommended receptive field]",
     ),
     click.option(
         "--preset",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from profiler.cli import console, options
+from profiler.cli import console, options, portrait
 from profiler.cli.capture import (
     alignment_words,
     connected,
@@ -84,6 +84,7 @@ def command(
                 "check": result.verdict.findings_only().model_dump(mode="json"),
                 "alignment": result.capture.alignment.model_dump(mode="json"),
                 "analysis": result.analysis.model_dump(mode="json"),
+                "network": portrait.network_json(result.model.network),
                 "verification": result.verification.model_dump(mode="json"),
             }
         )
@@ -113,5 +114,6 @@ def _facts(result):
     against = "" if ratio is None else f", {ratio:.1f} times the floor"
     yield "model ESR", f"{verification.esr:.4f}{against}"
     yield "verified", "yes" if verification.passed else "NO"
+    yield from portrait.network_facts(result.model.architecture, result.model.network)
     yield "model", str(result.nam_path)
     yield "report", str(result.report_path)

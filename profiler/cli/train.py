@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from profiler.cli import console, options
+from profiler.cli import console, options, portrait
 
 
 @click.command()
@@ -46,26 +46,22 @@ def command(captures, resume, yes, accepted, as_json, **training):
             {
                 "schema": "ampscope.trained/1",
                 "folder": str(model.folder),
-                "nam": str(nam_path),
+                "nam": nam_path and str(nam_path),
                 "validation_esr": model.validation_esr,
                 "seconds": model.seconds,
                 "learning_rate": model.learning_rate,
                 "rollbacks": model.rollbacks,
+                "network": portrait.network_json(model.network),
                 "spec": model.spec.model_dump(mode="json"),
             }
         )
         return
-    receptive_ms = 1e3 * model.spec.receptive_field_samples / model.spec.sample_rate
     console.show_facts(
         (
             ("model", str(model.folder)),
-            ("architecture", f"{model.architecture}, {model.spec.parameter_count} parameters"),
+            *portrait.network_facts(model.architecture, model.network),
             ("engine", f"{model.spec.engine}, learning rate {model.learning_rate:.2g}"),
-            (
-                "receptive field",
-                f"{model.spec.receptive_field_samples} samples ({receptive_ms:.0f} ms)",
-            ),
             ("validation ESR", f"{model.validation_esr:.4f} after {model.seconds:.0f} s"),
-            ("exported", str(nam_path)),
+            ("exported", str(nam_path) if nam_path else "no: no player plays it"),
         )
     )

@@ -1,41 +1,55 @@
 """`.nam` files: what the players of Neural Amp Modeler load.
 
 A JSON object: `version`, `architecture`, `config`, `weights` (one flat list), `sample_rate`,
-`metadata`. An A1 WaveNet is written as version 0.5.4 with the keys of that time, which every
-player takes. Read are the A1 WaveNets of versions 0.5 to 0.7, in those keys and in the ones
-that the NAM trainer writes since 0.7; whatever a newer file may hold beyond an A1 (bottlenecks,
-FiLM, grouped convolutions, other activations) is refused by name. A cabinet is written and read as
-a *Linear* model: its impulse response is all that is in it.
+`metadata`. A1 WaveNets and LSTMs are written as version 0.5.4 with the keys of that time, which
+every player takes; A2 WaveNets as 0.7.0, which players since core 0.4.1 take. Read are those of
+versions 0.5 to 0.7; whatever a newer file may hold beyond is refused by name. A *container* holds
+several whole models, the smallest first, for a player's quality knob. A cabinet is written and
+read as a *Linear* model: its impulse response is all that is in it.
 
 Conventions
 -----------
-Weights are as in `profiler.model.wavenet`; the last one is the head scale. Players ignore
-`config.head_scale`, so it is written with the same value, and not read. Those of a Linear model
+Weights are as in `profiler.model.wavenet`, where the last one is the head scale, and
+`profiler.model.lstm`. Players ignore `config.head_scale`, so it is written with the same value, and
+not read; nor do they count the weights of an LSTM, so that is done here. Those of a Linear model
 are the impulse response, the newest sample's tap first, then the bias where it has one.
 """
 
 import datetime
-import json
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from profiler.capture.calibration.levels import LevelCalibration
-from profiler.definitions import Record, replacing
+from profiler.definitions import Record
 from profiler.errors import ExportError
+from profiler.export.nam_file import (
+    Count,
+    File,
+    Keys,
+    check_version,
+    read_file,
+    validated,
+    weights_of,
+    write_file,
+)
+from profiler.export.nam_wavenet import content_of, is_legacy, wavenet_config
+from profiler.model.lstm import LstmConfig
+from profiler.model.network import Network, Shape
 from profiler.model.streaming import render
 from profiler.model.training import SPEC_FILE, TrainedModel, load_trained
-from profiler.model.wavenet import LayerArray, WaveNet, WaveNetConfig
+from profiler.model.wavenet import WaveNetConfig
 from profiler.rig.rig import Chain, GearType, ToneType
 from profiler.stimulus import synthesis
 from profiler.stimulus.plan import SAMPLE_RATES, Guitar, SignalPlan
 from profiler.units import db_to_amplitude, rms_dbfs
 
 VERSION = "0.5.4"
+A2_VERSION = "0.7.0"  # the first that can say what an A2 is, and hold several models
 
 # Loudness is the level of the output for a guitar of this level: that of the NAM trainer's own
 # reference clip, whose samples are not ours to ship.
@@ -87,7 +101,7 @@ class LoadedModel:
     """A model that was found by its path."""
 
     path: Path
-    network: WaveNet
+    network: Network
     metadata: dict = field(default_factory=dict)  # as the file has it
     trained: TrainedModel | None = None  # for a model folder
 
@@ -108,7 +122,7 @@ class LinearModel:
 
 
 def metadata_of(
-    network: WaveNet,
+    network: Network,
     *,
     chain: Chain | None = None,
     levels: LevelCalibration | None = None,
@@ -139,7 +153,7 @@ def metadata_of(
     )
 
 
-def write(path: Path, network: WaveNet, metadata: Metadata) -> None:
+def write(path: Path, network: Network, metadata: Metadata) -> None:
     """Write a `.nam`, beside its final name first.
 
     Raises
@@ -147,26 +161,97 @@ def write(path: Path, network: WaveNet, metadata: Metadata) -> None:
     ExportError
         Weights that are not finite or do not fit, or a network that players do not take.
     """
+    write_file(path, _content(path, network, metadata))
+
+
+def write_container(path: Path, networks: Sequence[Network], metadata: Metadata) -> None:
+    """Write several networks of one device into one `.nam`, in the order of the quality knob.
+
+    With the knob at 0, where the official plugin has it, a player takes the first.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+        Two or more of one sample rate, the smallest first; each gets an equal part of the knob.
+
+    Raises
+    ------
+    ExportError
+        Fewer than two, of different sample rates, or one that cannot be written.
+    """
+    rates = {network.sample_rate for network in networks}
+    if len(networks) < 2 or len(rates) != 1:
+        raise ExportError(
+            f"{path}: got {len(networks)} models of {len(rates)} sample rates, expected two or "
+            "more of one rate"
+        )
+    content: dict[str, object] = {
+        "version": A2_VERSION,
+        "architecture": "SlimmableContainer",
+        "config": {
+            "submodels": [
+                {
+                    "max_value": number / len(networks),
+                    "model": _content(path, network, metadata),
+                }
+                for number, network in enumerate(networks, start=1)
+            ]
+        },
+        "weights": [],
+        "metadata": metadata.model_dump(exclude_none=True),
+    }
+    write_file(path, _with_rate(content, networks[0].sample_rate))
+
+
+def check_playable(config: Shape) -> None:
+    """That players know the architecture.
+
+    Raises
+    ------
+    ExportError
+        None does, in one line.
+    """
+    if not isinstance(config, WaveNetConfig | LstmConfig):
+        raise ExportError(
+            "no player plays a dense network, so there is no file of it to write: `ampscope "
+            "render` plays the model folder"
+        )
+
+
+def _content(path, network, metadata):
+    """The whole object of a `.nam`."""
+    check_playable(network.config)
     weights = np.asarray(network.weights, np.float32)
     if weights.shape != (network.config.parameter_count,) or not np.isfinite(weights).all():
         raise ExportError(
             f"{path}: {weights.size} weights, expected {network.config.parameter_count} finite "
             "ones: train the model again"
         )
+    version = VERSION
+    if isinstance(network.config, LstmConfig):
+        architecture = "LSTM"
+        config: dict[str, object] = {
+            "input_size": 1,
+            "hidden_size": network.config.hidden_size,
+            "num_layers": network.config.num_layers,
+        }
+    else:
+        architecture = "WaveNet"
+        config = content_of(network.config, float(weights[-1]))
+        version = VERSION if is_legacy(network.config) else A2_VERSION
     content: dict[str, object] = {
-        "version": VERSION,
-        "architecture": "WaveNet",
-        "config": {
-            "layers": [_legacy_layer(array) for array in network.config.arrays],
-            "head": None,
-            "head_scale": float(weights[-1]),
-        },
+        "version": version,
+        "architecture": architecture,
+        "config": config,
         "weights": [float(weight) for weight in weights],
         "metadata": metadata.model_dump(exclude_none=True),
     }
-    if network.sample_rate is not None:  # players cannot read null
-        content["sample_rate"] = network.sample_rate
-    _write(path, content)
+    return _with_rate(content, network.sample_rate)
+
+
+def _with_rate(content, sample_rate):
+    # players cannot read null
+    return content if sample_rate is None else content | {"sample_rate": sample_rate}
 
 
 def write_linear(path: Path, model: LinearModel) -> None:
@@ -194,18 +279,11 @@ def write_linear(path: Path, model: LinearModel) -> None:
         "weights": [*map(float, impulse), *([float(model.bias)] if has_bias else [])],
         "metadata": model.metadata,
     }
-    if model.sample_rate is not None:  # players cannot read null
-        content["sample_rate"] = model.sample_rate
-    _write(path, content)
-
-
-def _write(path, content):
-    with replacing(Path(path)) as beside:
-        beside.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+    write_file(path, _with_rate(content, model.sample_rate))
 
 
 def read(path: Path) -> LoadedModel:
-    """The A1 WaveNet in a `.nam`.
+    """The WaveNet or LSTM in a `.nam`; of a container, the largest.
 
     Raises
     ------
@@ -213,16 +291,63 @@ def read(path: Path) -> LoadedModel:
         Not such a file: what is wrong with it, in one line.
     """
     path = Path(path)
-    file = _file(path)
+    file = read_file(path)
+    if file.architecture == "SlimmableContainer":
+        return _submodels(file, path)[-1]
+    return _loaded(file, path)
+
+
+def read_container(path: Path) -> tuple[LoadedModel, ...]:
+    """The models in a container, in the order of the quality knob.
+
+    Raises
+    ------
+    ExportError
+        Not such a file: what is wrong with it, in one line.
+    """
+    path = Path(path)
+    file = read_file(path)
+    if file.architecture != "SlimmableContainer":
+        raise ExportError(f"{path}: is a {file.architecture} model, expected a SlimmableContainer")
+    return _submodels(file, path)
+
+
+def _submodels(file, path):
+    config = validated(_ContainerConfig, file.config, path, "config", "a container")
+    ends = [submodel.max_value for submodel in config.submodels]
+    if ends != sorted(set(ends)) or ends[-1] < 1.0:
+        raise ExportError(
+            f"{path}: config.submodels: max_value {', '.join(map(str, ends))}, expected ascending "
+            "ones, the last at least 1"
+        )
+    loaded = []
+    for number, submodel in enumerate(config.submodels):
+        where = f"config.submodels.{number}.model"
+        model = validated(File, submodel.model, path, where, "a model")
+        check_version(model, path)
+        if model.architecture == "SlimmableContainer":
+            raise ExportError(f"{path}: {where}: a container in a container")
+        loaded.append(_loaded(model, path))
+    if len({model.sample_rate for model in loaded}) != 1:
+        raise ExportError(f"{path}: its models have different sample rates")
+    return tuple(loaded)
+
+
+def _loaded(file, path):
     if file.architecture == "Linear":
         raise ExportError(
             f"{path}: is a Linear model, an impulse response and no amp: load it as a cabinet"
         )
-    if file.architecture != "WaveNet":
-        raise ExportError(f"{path}: is a {file.architecture} model, expected an A1 WaveNet")
-    config = _config(file.config, path)
-    weights = _weights(file, config.parameter_count, path)
-    return LoadedModel(path, WaveNet(config, weights, file.rate), file.metadata or {})
+    config: Shape
+    if file.architecture == "WaveNet":
+        config = wavenet_config(file.config, path)
+    elif file.architecture == "LSTM":
+        found = validated(_LstmConfig, file.config, path, "config", "an LSTM")
+        config = LstmConfig(found.hidden_size, found.num_layers)
+    else:
+        raise ExportError(f"{path}: is a {file.architecture} model, expected a WaveNet or an LSTM")
+    weights = weights_of(file, config.parameter_count, path)
+    return LoadedModel(path, Network(config, weights, file.rate), file.metadata or {})
 
 
 def read_linear(path: Path) -> LinearModel:
@@ -234,11 +359,11 @@ def read_linear(path: Path) -> LinearModel:
         Not such a file: what is wrong with it, in one line.
     """
     path = Path(path)
-    file = _file(path)
+    file = read_file(path)
     if file.architecture != "Linear":
         raise ExportError(f"{path}: is a {file.architecture} model, expected a Linear one")
-    config = _validated(_LinearConfig, file.config, path, "config")
-    weights = _weights(file, config.receptive_field + config.bias, path)
+    config = validated(_LinearConfig, file.config, path, "config", "a Linear model")
+    weights = weights_of(file, config.receptive_field + config.bias, path)
     bias = float(weights[-1]) if config.bias else 0.0
     return LinearModel(
         weights[: config.receptive_field], file.rate, bias, metadata=file.metadata or {}
@@ -260,223 +385,28 @@ def load_model(path: Path) -> LoadedModel:
         if not (path / SPEC_FILE).is_file():
             raise ExportError(f"{path}: is no model folder (no {SPEC_FILE}) and no .nam file")
         trained = load_trained(path)
-        return LoadedModel(path, trained.wavenet, trained=trained)
+        return LoadedModel(path, trained.network, trained=trained)
     return read(path)
 
 
-class _Read(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-
-class _File(_Read):
-    version: str
-    architecture: str
-    config: dict
-    weights: list[Annotated[float, Field(allow_inf_nan=False)]]
-    sample_rate: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
-    metadata: dict | None = None
-
-    @property
-    def rate(self) -> int | None:
-        return None if self.sample_rate is None else round(self.sample_rate)
-
-
-_Count = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class _LinearConfig(_Read):
-    receptive_field: _Count
+class _LinearConfig(Keys):
+    receptive_field: Count
     bias: bool
 
 
-class _LegacyLayer(_Read):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    input_size: _Count
-    condition_size: Literal[1]
-    head_size: _Count
-    channels: _Count
-    kernel_size: _Count
-    dilations: list[_Count] = Field(min_length=1)
-    activation: Literal["Tanh"]
-    gated: bool
-    head_bias: bool
+class _LstmConfig(Keys):
+    input_size: Literal[1]
+    hidden_size: Annotated[int, Field(ge=1, le=1024)]
+    num_layers: Annotated[int, Field(ge=1, le=64)]
 
 
-# What the keys since 0.7 may say beyond an A1, and what an A1 says there.
-_ABSENT_FROM_A1 = {
-    "head1x1": False,
-    "groups_input": 1,
-    "groups_input_mixin": 1,
-    "conv_pre_film": False,
-    "conv_post_film": False,
-    "input_mixin_pre_film": False,
-    "input_mixin_post_film": False,
-    "activation_pre_film": False,
-    "activation_post_film": False,
-    "layer1x1_post_film": False,
-    "head1x1_post_film": False,
-    "slimmable": None,
-}
+class _Submodel(Keys):
+    max_value: Annotated[float, Field(allow_inf_nan=False)]
+    model: dict
 
 
-def _file(path):
-    """What every `.nam` holds, of a version that is known."""
-    file = _validated(_File, _parsed(path), path)
-    match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", file.version)
-    if match is None or (int(match[1]), int(match[2])) not in ((0, 5), (0, 6), (0, 7)):
-        raise ExportError(
-            f"{path}: is of version {file.version!r}, expected 0.5.0 to 0.7.x: export it again "
-            "for a current player"
-        )
-    return file
-
-
-def _weights(file, count, path):
-    """The weights of a file, float32: so many, and finite."""
-    with np.errstate(over="ignore"):  # too large for float32: refused below
-        weights = np.asarray(file.weights, np.float64).astype(np.float32)
-    if len(weights) != count:
-        raise ExportError(
-            f"{path}: holds {len(weights)} weights, but its config needs {count}: the file is "
-            "damaged or was edited, export it again"
-        )
-    if not np.isfinite(weights).all():
-        raise ExportError(f"{path}: holds weights that are not finite: export it again")
-    return weights
-
-
-def _parsed(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise ExportError(f"{path}: no such file") from None
-    except OSError as error:
-        raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise ExportError(
-            f"{path}: is not a whole .nam file ({str(error).splitlines()[0]}): export or download "
-            "it again"
-        ) from None
-
-
-def _refuse_constant(name):
-    raise ValueError(f"{name} is no number in JSON")
-
-
-def _validated(model, data, path, where=""):
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        details = error.errors()[0]
-        key = ".".join(str(part) for part in (where, *details["loc"]) if part != "")
-        found = details.get("input")
-        shown = f", found {found!r}" if isinstance(found, str | int | float | None) else ""
-        expected = "a Linear model" if model is _LinearConfig else "an A1 WaveNet"
-        raise ExportError(
-            f"{path}: {key or 'the file'}: {details['msg']}{shown}: not {expected}'s"
-        ) from None
-
-
-def _config(config, path):
-    layers = config.get("layers")
-    if not isinstance(layers, list) or not layers:
-        raise ExportError(f"{path}: config.layers: expected a list of layer arrays")
-    for key, expected in (("head", None), ("condition_dsp", None), ("in_channels", 1)):
-        if config.get(key, expected) != expected:
-            raise ExportError(f"{path}: config.{key} is set, which an A1 WaveNet does not have")
-    arrays = tuple(
-        _array(layer, path, f"config.layers.{number}") for number, layer in enumerate(layers)
-    )
-    _check_chain(arrays, path)
-    return WaveNetConfig(arrays)
-
-
-def _array(layer, path, where):
-    if isinstance(layer, dict) and "head" in layer:
-        layer = _in_legacy_keys(layer, path, where)
-    value = _validated(_LegacyLayer, layer, path, where)
-    return LayerArray(
-        value.input_size,
-        value.channels,
-        value.head_size,
-        tuple(value.dilations),
-        value.kernel_size,
-        gated=value.gated,
-        head_bias=value.head_bias,
-    )
-
-
-def _in_legacy_keys(layer, path, where):
-    """A layer array in the keys since 0.7, in those before."""
-
-    def refuse(key):
-        raise ExportError(f"{path}: {where}.{key}: an A1 WaveNet does not have this")
-
-    plain = {key: _plain(value) for key, value in layer.items()}
-    for key, expected in _ABSENT_FROM_A1.items():
-        if plain.get(key, expected) != expected:
-            refuse(key)
-    if plain.get("bottleneck", plain.get("channels")) != plain.get("channels"):
-        refuse("bottleneck")
-    if plain.get("layer1x1", True) not in (True, {"active": True, "groups": 1}):
-        refuse("layer1x1")
-    if plain.get("gating_mode", "none") not in ("none", "gated"):
-        refuse("gating_mode")
-    if plain.get("secondary_activation") not in (None, "Sigmoid"):
-        refuse("secondary_activation")
-    head = plain["head"] if isinstance(plain["head"], dict) else {}
-    if head.get("kernel_size", 1) != 1:
-        refuse("head.kernel_size")
-    legacy = {
-        "head_size": head.get("out_channels"),
-        "head_bias": head.get("bias"),
-        "kernel_size": plain.get("kernel_size", plain.get("kernel_sizes")),
-        "gated": plain.get("gating_mode") == "gated",
-        "dilations": layer.get("dilations"),
-    }
-    same = ("input_size", "condition_size", "channels", "activation")
-    return legacy | {key: plain[key] for key in same if key in plain}
-
-
-def _plain(value):
-    """One value for what is given layer by layer; "Tanh" for {"type": "Tanh"}; False if unused."""
-    if isinstance(value, list) and value and all(each == value[0] for each in value):
-        return _plain(value[0])
-    if isinstance(value, dict) and value.get("active") is False:
-        return False
-    if isinstance(value, dict) and set(value) == {"type"}:
-        return value["type"]
-    return value
-
-
-def _check_chain(arrays, path):
-    """Every array must take what the one before gives, and the last give one output."""
-    inputs, heads = 1, arrays[0].channels
-    for number, array in enumerate(arrays):
-        if (array.input_size, array.channels) != (inputs, heads):
-            raise ExportError(
-                f"{path}: config.layers.{number} has {array.input_size} inputs and "
-                f"{array.channels} channels, expected {inputs} and {heads}"
-            )
-        inputs = array.channels
-        heads = array.head_size
-    if heads != 1:
-        raise ExportError(f"{path}: the last head has {heads} outputs, expected 1")
-
-
-def _legacy_layer(array):
-    return {
-        "input_size": array.input_size,
-        "condition_size": array.condition_size,
-        "head_size": array.head_size,
-        "channels": array.channels,
-        "kernel_size": array.kernel_size,
-        "dilations": list(array.dilations),
-        "activation": "Tanh",
-        "gated": array.gated,
-        "head_bias": array.head_bias,
-    }
+class _ContainerConfig(Keys):
+    submodels: list[_Submodel] = Field(min_length=1)
 
 
 def _loudness_and_gain(network):

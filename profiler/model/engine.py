@@ -4,14 +4,17 @@ Both compute the same to rounding. The native kernels are some three times as fa
 serves where they were not built, and networks that they cannot train.
 """
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from profiler import kernels
 from profiler.errors import TrainingError
-from profiler.model.wavenet import PackedWeights, Pass, WaveNetConfig, pack
+from profiler.model import dense, lstm
+from profiler.model.network import Shape, TrainingPass
+from profiler.model.wavenet import LEAK, PackedWeights, Pass, WaveNetConfig, pack
 
 EngineName = Literal["native", "torch"]
 EngineChoice = Literal["auto", "native", "torch"]
@@ -24,22 +27,7 @@ class Engine(NamedTuple):
     reason: str  # in words that follow a comma; empty where there is nothing to explain
 
 
-class TrainingPass(Protocol):
-    """Forward and backward over stretches of one length, for one thread."""
-
-    inputs: int
-    outputs: int
-
-    def forward(self, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Output `(outputs,)` float32 of flat weights for `(inputs,)` samples."""
-        ...
-
-    def backward(self, output_gradient: np.ndarray) -> np.ndarray:
-        """Gradient `(parameter_count,)` of a loss, after `forward`; that of the head scale is 0."""
-        ...
-
-
-def engine_for(config: WaveNetConfig, choice: EngineChoice = "auto") -> Engine:
+def engine_for(config: Shape, choice: EngineChoice = "auto") -> Engine:
     """The engine that trains a network here.
 
     Raises
@@ -57,12 +45,13 @@ def engine_for(config: WaveNetConfig, choice: EngineChoice = "auto") -> Engine:
     return Engine("torch", f"slower: {hindrance}")
 
 
-def pass_for(engine: EngineName, config: WaveNetConfig, outputs: int) -> TrainingPass:
+def pass_for(engine: EngineName, config: Shape, outputs: int) -> TrainingPass:
     """A pass of one engine."""
-    return (_NativePass if engine == "native" else _TorchPass)(config, outputs)
+    make = _NativePass if engine == "native" else _TORCH_PASSES[type(config)]
+    return make(config, outputs)
 
 
-def native_network(config: WaveNetConfig) -> kernels.Network:
+def native_network(config: Shape) -> kernels.Network:
     """The shape, as the native kernels take it.
 
     Raises
@@ -70,12 +59,17 @@ def native_network(config: WaveNetConfig) -> kernels.Network:
     ValueError
         They cannot compute such a network.
     """
+    if not isinstance(config, WaveNetConfig):
+        raise ValueError("they compute WaveNets")
     return kernels.Network(
         [
             kernels.LayerArray(
                 channels=array.channels,
                 dilations=array.dilations,
                 kernel_sizes=array.kernel_size,
+                head_taps=array.head_taps,
+                activation=array.activation,
+                slope=LEAK,
                 input_size=array.input_size,
                 condition_size=array.condition_size,
                 head_size=array.head_size,
@@ -138,3 +132,10 @@ class _TorchPass:
         with torch.no_grad():
             gradient = torch.from_numpy(output_gradient)
             return self._pass.backward(self._packed, gradient).numpy().copy()
+
+
+_TORCH_PASSES: dict[type[Shape], Callable[..., TrainingPass]] = {
+    WaveNetConfig: _TorchPass,
+    lstm.LstmConfig: lstm.Pass,
+    dense.DenseConfig: dense.Pass,
+}

@@ -10,11 +10,12 @@ import math
 
 import numpy as np
 
-from profiler.model.wavenet import WaveNetConfig
+from profiler.model.network import Shape
 
 WARM_UP = 0.05  # of the schedule
 FIRST_RATE, LAST_RATE = 0.1, 0.01  # re the peak
 AVERAGE_DECAY = 0.98
+LARGEST_MATRIX = 256  # rows or columns, to be preconditioned
 LARGEST_GRADIENT = 1.0  # norm, of a loss that is 1 for silence
 
 
@@ -112,12 +113,15 @@ class Soap:
                 state[name] = arrays[f"{rows}x{columns}.{name}"]
 
 
-def optimiser_of(config: WaveNetConfig) -> Soap:
-    """SOAP for the weights of a network: a kernel is the matrix `(outputs, inputs x taps)`."""
+def optimiser_of(config: Shape) -> Soap:
+    """SOAP for the weights of a network: a kernel is the matrix `(outputs, inputs x taps)`.
+
+    Bases of matrices beyond `LARGEST_MATRIX` would take longer than the network itself.
+    """
     shapes = []
     for part in config.parts:
         rows, columns = part.shape[0], math.prod(part.shape[1:])
-        if rows > 1 and columns > 1:
+        if 1 < rows <= LARGEST_MATRIX and 1 < columns <= LARGEST_MATRIX:
             shapes.append((part.start, rows, columns))
     return Soap(shapes, config.parameter_count)
 

@@ -12,8 +12,8 @@ import torch
 
 from profiler import kernels
 from profiler.capture.alignment import AlignedCapture, Alignment
+from profiler.model.architectures import ArchitectureName
 from profiler.model.training import (
-    ArchitectureName,
     TrainingOptions,
     TrainingProgress,
     available_cores,

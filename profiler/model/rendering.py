@@ -10,8 +10,8 @@ from profiler import wav
 from profiler.definitions import replacing
 from profiler.errors import CaptureError
 from profiler.model.engine import EngineChoice
+from profiler.model.network import Network
 from profiler.model.streaming import player_of
-from profiler.model.wavenet import WaveNet
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Rendered:
 
 
 def render_file(
-    model: WaveNet,
+    model: Network,
     source: Path,
     destination: Path,
     *,

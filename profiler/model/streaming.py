@@ -12,28 +12,34 @@ torch a third of that in long blocks, and not even in real time in those of an a
 Their outputs differ by rounding.
 """
 
-from typing import Protocol
+import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from profiler import kernels
 from profiler.errors import ProfilerError
+from profiler.model import dense, lstm
 from profiler.model.engine import EngineChoice, native_network
-from profiler.model.wavenet import WaveNet, condition_of, convolve, pack, single_torch_thread, tanh_
+from profiler.model.network import Network, Player, Shape
+from profiler.model.players_tanh import players_tanh
+from profiler.model.wavenet import (
+    WaveNet,
+    WaveNetConfig,
+    condition_of,
+    convolve,
+    convolved_head,
+    leaky_relu_,
+    pack,
+    single_torch_thread,
+    tanh_,
+)
 
 _COLUMNS = 8192  # at a time, however long the block: a few MB for any A1 network
 
 
-class Player(Protocol):
-    """Plays a network; `process` is called with one block after another."""
-
-    def process(self, block: np.ndarray) -> np.ndarray:
-        """The next block of output, `(n,)` float32, for the next `(n,)` samples of input."""
-        ...
-
-
-def player_of(model: WaveNet, *, fast_tanh: bool = False, engine: EngineChoice = "auto") -> Player:
+def player_of(model: Network, *, fast_tanh: bool = False, engine: EngineChoice = "auto") -> Player:
     """A network begun after silence: by the native kernels where they can play it.
 
     Raises
@@ -41,8 +47,9 @@ def player_of(model: WaveNet, *, fast_tanh: bool = False, engine: EngineChoice =
     ProfilerError
         The native kernels are asked for, and are not there or cannot play the network.
     """
+    by_torch = _STREAMERS[type(model.config)]
     if engine == "torch":
-        return Streamer(model, fast_tanh=fast_tanh)
+        return by_torch(model, fast_tanh=fast_tanh)
     hindrance = kernels.why_not()
     if hindrance is None:
         try:
@@ -52,11 +59,11 @@ def player_of(model: WaveNet, *, fast_tanh: bool = False, engine: EngineChoice =
             hindrance = f"the native kernels cannot play this network ({error})"
     if engine == "native":
         raise ProfilerError(f"--engine native: {hindrance}; --engine torch plays without them")
-    return Streamer(model, fast_tanh=fast_tanh)
+    return by_torch(model, fast_tanh=fast_tanh)
 
 
 class Streamer:
-    """Plays a network by torch.
+    """Plays a WaveNet by torch.
 
     Parameters
     ----------
@@ -69,12 +76,12 @@ class Streamer:
         self._weights = pack(model.config, model.weights)
         self._tanh = fast_tanh_ if fast_tanh else tanh_
         self._histories = [
-            [
-                torch.zeros(array.channels, (array.kernel_size - 1) * dilation)
-                for dilation in array.dilations
-            ]
+            [torch.zeros(array.channels, reach) for reach in array.reaches]
             for array in model.config.arrays
         ]
+        self._activations = [array.activation for array in model.config.arrays]
+        last = model.config.arrays[-1]  # only its head reaches into the past
+        self._heard = torch.zeros(last.channels, last.head_taps - 1)
         self._receptive_field = model.config.receptive_field
         self.prewarm()
 
@@ -93,17 +100,23 @@ class Streamer:
         n = len(x)
         condition = condition_of(x)
         entering, head = condition[:1], torch.zeros(1)
-        for array, histories in zip(self._weights.arrays, self._histories, strict=True):
+        for array, histories, activation in zip(
+            self._weights.arrays, self._histories, self._activations, strict=True
+        ):
             h = array.rechannel @ entering
-            total = head.expand(array.head.shape[1], n).clone()
+            total = head.expand(len(h), n).clone()
             for depth, layer in enumerate(array.layers):
                 reaching = torch.cat([histories[depth], h], dim=1)
                 histories[depth] = reaching[:, n:].clone()
                 z = torch.empty(len(layer.driven), n)
-                a = self._activate(convolve(layer, reaching, condition, z), len(h))
+                convolve(layer, reaching, condition, z)
+                a = leaky_relu_(z) if activation == "LeakyReLU" else self._activate(z, len(h))
                 total += a
                 h = (h + layer.residual_bias).addmm_(layer.residual, a)
-            head = torch.addmm(array.head_bias, array.head, total)
+            if len(array.head) > 1:
+                total = torch.cat([self._heard, total], dim=1)
+                self._heard = total[:, n:].clone()
+            head = convolved_head(array, total)
             entering = h
         return head[0] * self._weights.head_scale
 
@@ -114,17 +127,49 @@ class Streamer:
         return self._tanh(z[:channels]) * ((self._tanh(half) + 1.0) * 0.5)
 
 
-def render(model: WaveNet, signal: np.ndarray, *, fast_tanh: bool = False) -> np.ndarray:
+_STREAMERS: dict[type[Shape], Callable[..., Player]] = {
+    WaveNetConfig: Streamer,
+    lstm.LstmConfig: lstm.Streamer,
+    dense.DenseConfig: dense.Streamer,
+}
+
+
+def real_time_factor(
+    model: Network, *, block: int = 64, engine: EngineChoice = "auto", seconds: float = 0.2
+) -> float | None:
+    """How many times as fast as it sounds a network is played here, in blocks, on one core.
+
+    Parameters
+    ----------
+    block : int
+        Samples at a time.
+    seconds : float
+        Time to measure for; the median block counts.
+
+    Returns
+    -------
+    float or None
+        None where the network's sample rate is not known.
+    """
+    if model.sample_rate is None:
+        return None
+    player = player_of(model, engine=engine)
+    signal = (0.1 * np.random.default_rng(0).standard_normal(block)).astype(np.float32)
+    player.process(signal)
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+    while not taken or time.perf_counter() < until:
+        began = time.perf_counter()
+        player.process(signal)
+        taken.append(time.perf_counter() - began)
+    return block / model.sample_rate / float(np.median(taken))
+
+
+def render(model: Network, signal: np.ndarray, *, fast_tanh: bool = False) -> np.ndarray:
     """A whole signal through the network at once, `(n,)` float32."""
     return player_of(model, fast_tanh=fast_tanh).process(signal)
 
 
 def fast_tanh_(z: torch.Tensor) -> torch.Tensor:
-    """The players' approximation of tanh, in place (`fast_tanh` of NeuralAmpModelerCore)."""
-    a, b, c = 2.45550750702956, 0.893229853513558, 0.821226666969744
-    d, e = 2.44506634652299, 0.814642734961073
-    size = z.abs()
-    square = z * z
-    numerator = z * (a + a * size + (b + c * size) * square)
-    denominator = d + (d + square) * (z + e * z * size).abs()
-    return torch.div(numerator, denominator, out=z)
+    """The players' approximation of tanh, in place."""
+    return z.copy_(players_tanh(z))

@@ -42,21 +42,21 @@ from profiler.capture.alignment import AlignedCapture
 from profiler.definitions import Record, replacing
 from profiler.errors import DefinitionError, TrainingError
 from profiler.model import ramp
+from profiler.model.architectures import ArchitectureName, architecture
 from profiler.model.dataset import Dataset, build_dataset, tiling, windows
 from profiler.model.engine import (
     Engine,
     EngineChoice,
     EngineName,
-    TrainingPass,
     engine_for,
     pass_for,
 )
 from profiler.model.guard import MOST, Guard
 from profiler.model.losses import Loss, LossOptions
+from profiler.model.network import Network, TrainingPass
 from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
-from profiler.model.wavenet import ARCHITECTURES, WaveNet, initial_weights, single_torch_thread
-
-ArchitectureName = Literal["nano", "feather", "lite", "standard"]
+from profiler.model.streaming import render
+from profiler.model.wavenet import single_torch_thread
 
 SAVE_SECONDS = 5.0  # between two saved states: what a kill costs at most
 PROGRESS_SECONDS = 0.25
@@ -179,21 +179,20 @@ class TrainedModel:
         return self.spec.architecture
 
     @property
-    def wavenet(self) -> WaveNet:
+    def network(self) -> Network:
         """The network in units of the capture, as it is exported."""
-        config = ARCHITECTURES[self.spec.architecture]
-        weights = self.weights.astype(np.float64)
-        for part in config.parts:  # what the raw input is multiplied by
-            if part.name == "mixin" or (part.name, part.array) == ("rechannel", 0):
-                weights[part.slice] /= self.spec.stimulus_scale
-        weights[-1] *= self.spec.target_scale
-        return WaveNet(config, weights.astype(np.float32), self.spec.sample_rate)
+        config = architecture(self.spec.architecture)
+        scales = self.spec.stimulus_scale, self.spec.target_scale
+        return Network(config, config.scaled(self.weights, *scales), self.spec.sample_rate)
 
     def estimate(self, stimulus: np.ndarray) -> np.ndarray:
         """The network as it was trained, on a whole signal after silence, `(n,)` float32."""
-        config = ARCHITECTURES[self.spec.architecture]
-        padding = np.zeros(config.receptive_field - 1, np.float32)
+        config = architecture(self.spec.architecture)
         scaled = stimulus / np.float32(self.spec.stimulus_scale)
+        if config.recurrent:  # its state begins as it does in players
+            network = Network(config, self.weights, self.spec.sample_rate)
+            return render(network, scaled) * np.float32(self.spec.target_scale)
+        padding = np.zeros(config.receptive_field - 1, np.float32)
         padded = np.concatenate([padding, scaled]).astype(np.float32)
         run = pass_for(engine_for(config).name, config, self.spec.options.window)
         with single_torch_thread():
@@ -225,7 +224,7 @@ def train(
         with other captures or options; the weights diverged; the folder is damaged.
     """
     folder = Path(folder)
-    config = ARCHITECTURES[options.architecture]
+    config = architecture(options.architecture)
     engine = training_engine(folder, options).name
     dataset = build_dataset(captures, config.receptive_field)
     spec = _spec(captures, dataset, options, engine)
@@ -254,7 +253,7 @@ def training_engine(folder: Path, options: TrainingOptions) -> Engine:
             choice = ModelSpec.load_json(spec_path).engine
             if choice == "native" and not kernels.available():
                 choice = "auto"
-    return engine_for(ARCHITECTURES[options.architecture], choice)
+    return engine_for(architecture(options.architecture), choice)
 
 
 def finished_model(
@@ -292,7 +291,7 @@ def load_trained(folder: Path, *, interrupted: bool = False) -> TrainedModel:
             f"{folder}: its training has not yet reached a first validation: train it again"
         )
     tensors, facts = _load(path)
-    expected = ARCHITECTURES[spec.architecture].parameter_count
+    expected = architecture(spec.architecture).parameter_count
     weights = tensors.get("weights", np.empty(0, np.float32))
     if weights.shape != (expected,) or not np.isfinite(weights).all():
         raise TrainingError(
@@ -326,11 +325,11 @@ class _Run:
     def __init__(self, folder, spec, dataset: Dataset, floor: float | None, on_progress):
         self.floor = floor
         self.folder, self.spec, self.options, self.dataset = folder, spec, spec.options, dataset
-        self.config = ARCHITECTURES[spec.architecture]
+        self.config = architecture(spec.architecture)
         self.on_progress = on_progress
         self.interrupted = False
         self.optimiser = optimiser_of(self.config)
-        self.weights = initial_weights(self.config, self.options.seed)
+        self.weights = self.config.initial_weights(self.options.seed)
         self.average = self.weights.copy()
         self.best: np.ndarray | None = None
         self.best_row: HistoryRow | None = None
@@ -339,7 +338,7 @@ class _Run:
         self.finished = False
         self.history: list[HistoryRow] = []
         self.losses: list[float] = []  # since the last validation
-        self.rate = self.options.learning_rate  # None until it is found
+        self.rate = self.options.learning_rate or self.config.first_rate  # None until it is found
         self.ramp = 0  # steps that this took
         self.guard = Guard(self._state_of_weights)
         self.validated = 0  # the step of the last validation that was due
@@ -684,7 +683,7 @@ def _floor(captures, options):
 
 
 def _spec(captures, dataset, options, engine):
-    config = ARCHITECTURES[options.architecture]
+    config = architecture(options.architecture)
     return ModelSpec(
         architecture=options.architecture,
         engine=engine,

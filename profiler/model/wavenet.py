@@ -1,4 +1,4 @@
-"""The A1 WaveNet of Neural Amp Modeler: architecture, weights, forward and backward.
+"""The WaveNets of Neural Amp Modeler, A1 and A2: architecture, weights, forward and backward.
 
 A stack of dilated convolutions with a residual path and a sum of all activations (van den Oord
 et al., "WaveNet", 2016; in this form Wright et al., "Real-time guitar amplifier emulation with
@@ -9,7 +9,8 @@ condition,
     a = tanh(z),  head += a,  h = h + U a + c
 
 and a second array of layers starts from the first one's h and head. The output is the last
-head times the head scale.
+head times the head scale. That is an A1. An A2 is one array of 23 layers with kernels of 6 and 15
+taps, a leaky rectifier in place of tanh, and a head that is a convolution of 16 taps.
 
 Conventions
 -----------
@@ -25,13 +26,18 @@ cleared anew.
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+
+from profiler.model.network import Network, Shape
+
+Activation = Literal["Tanh", "LeakyReLU"]
+LEAK = 0.01  # slope of a LeakyReLU below 0
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,12 @@ class LayerArray:
     channels: int
     head_size: int
     dilations: tuple[int, ...]
-    kernel_size: int = 3
+    kernel_size: int | tuple[int, ...] = 3  # of all layers, or one a layer
     condition_size: int = 1
     gated: bool = False
     head_bias: bool = False
+    activation: Activation = "Tanh"
+    head_taps: int = 1  # of the head; more than one in the last array only
 
     @property
     def conv_channels(self) -> int:
@@ -53,62 +61,72 @@ class LayerArray:
         return self.channels * (2 if self.gated else 1)
 
     @property
-    def history(self) -> int:
-        """Past samples that the array needs."""
-        return (self.kernel_size - 1) * sum(self.dilations)
-
-
-class Part(NamedTuple):
-    """A tensor of weights and where it stands in the flat vector."""
-
-    name: str  # rechannel, conv, conv_bias, mixin, residual, residual_bias, head, ...
-    array: int
-    layer: int  # -1 for what belongs to the array
-    start: int
-    shape: tuple[int, ...]
+    def kernel_sizes(self) -> tuple[int, ...]:
+        """Taps of each layer."""
+        if isinstance(self.kernel_size, int):
+            return (self.kernel_size,) * len(self.dilations)
+        return self.kernel_size
 
     @property
-    def slice(self) -> slice:
-        return slice(self.start, self.start + int(np.prod(self.shape)))
+    def reaches(self) -> tuple[int, ...]:
+        """Past samples of its input that each layer needs."""
+        return tuple(
+            (taps - 1) * dilation
+            for taps, dilation in zip(self.kernel_sizes, self.dilations, strict=True)
+        )
+
+    @property
+    def history(self) -> int:
+        """Past samples that the array needs."""
+        return sum(self.reaches) + self.head_taps - 1
 
 
 @dataclass(frozen=True)
-class WaveNetConfig:
-    """The shape of a network."""
+class WaveNetConfig(Shape):
+    """The shape of a network.
+
+    Raises
+    ------
+    ValueError
+        An array before the last one whose head has more than one tap.
+    """
 
     arrays: tuple[LayerArray, ...]
 
+    def __post_init__(self):
+        if any(array.head_taps > 1 for array in self.arrays[:-1]):
+            raise ValueError("only the last array's head may have more than one tap")
+
     @property
     def receptive_field(self) -> int:
-        """Input samples on which one output sample depends."""
         return 1 + sum(array.history for array in self.arrays)
 
     @property
-    def parameter_count(self) -> int:
-        """Length of the flat vector, head scale included."""
-        return self.parts[-1].slice.stop
+    def multiply_adds(self) -> int:
+        return sum(math.prod(part.shape) for part in self.parts if len(part.shape) > 1) + 1
 
-    @cached_property
-    def parts(self) -> tuple[Part, ...]:
-        """Every tensor in the order of the file."""
-        parts = []
-        start = 0
-        for name, array, layer, shape in self._shapes():
-            parts.append(Part(name, array, layer, start, shape))
-            start = parts[-1].slice.stop
-        return tuple(parts)
+    def initial_weights(self, seed: int) -> np.ndarray:
+        return initial_weights(self, seed)
 
-    def _shapes(self) -> Iterator[tuple[str, int, int, tuple[int, ...]]]:
+    def scaled(self, weights, stimulus_scale, target_scale):
+        scaled = weights.astype(np.float64)
+        for part in self.parts:  # what the raw input is multiplied by
+            if part.name == "mixin" or (part.name, part.array) == ("rechannel", 0):
+                scaled[part.slice] /= stimulus_scale
+        scaled[-1] *= target_scale
+        return scaled.astype(np.float32)
+
+    def _shapes(self):
         for number, array in enumerate(self.arrays):
             channels, outputs = array.channels, array.conv_channels
             yield "rechannel", number, -1, (channels, array.input_size)
-            for layer in range(len(array.dilations)):
-                yield "conv", number, layer, (outputs, channels, array.kernel_size)
+            for layer, taps in enumerate(array.kernel_sizes):
+                yield "conv", number, layer, (outputs, channels, taps)
                 yield "conv_bias", number, layer, (outputs,)
                 yield "mixin", number, layer, (outputs, array.condition_size)
                 yield "residual", number, layer, (channels, channels)
                 yield "residual_bias", number, layer, (channels,)
-            yield "head", number, -1, (array.head_size, channels)
+            yield "head", number, -1, (array.head_size, channels, array.head_taps)
             if array.head_bias:
                 yield "head_bias", number, -1, (array.head_size,)
         yield "head_scale", len(self.arrays), -1, (1,)
@@ -136,13 +154,34 @@ ARCHITECTURES: dict[str, WaveNetConfig] = {
 }
 
 
+_A2_OCTAVES = (1, 3, 7, 17, 41, 101, 239)
+
+
+def _a2(channels):
+    return WaveNetConfig(
+        (
+            LayerArray(
+                1,
+                channels,
+                1,
+                (*_A2_OCTAVES, *_A2_OCTAVES, 1, 13, *_A2_OCTAVES),
+                kernel_size=(6,) * 14 + (15,) * 2 + (6,) * 7,
+                head_bias=True,
+                activation="LeakyReLU",
+                head_taps=16,
+            ),
+        )
+    )
+
+
+A2: dict[str, WaveNetConfig] = {"a2-lite": _a2(3), "a2-full": _a2(8)}
+
+
 @dataclass(frozen=True, eq=False)
-class WaveNet:
-    """A network that can be played: its shape, its weights, and the rate it was trained at."""
+class WaveNet(Network):
+    """A network of this family."""
 
     config: WaveNetConfig
-    weights: np.ndarray  # (parameter_count,) float32, for samples in and samples out
-    sample_rate: int | None  # None where a file does not say
 
 
 HEAD_SCALE = 0.1  # of a network whose target has unit RMS
@@ -197,7 +236,7 @@ class PackedArray(NamedTuple):
 
     rechannel: torch.Tensor  # (channels, input)
     layers: tuple[PackedLayer, ...]
-    head: torch.Tensor  # (head_size, channels)
+    head: tuple[torch.Tensor, ...]  # by tap, oldest first, each (head_size, channels)
     head_bias: torch.Tensor  # (head_size, 1), zeros where the array has none
 
 
@@ -220,9 +259,7 @@ def pack(config: WaveNetConfig, weights: np.ndarray) -> PackedWeights:
     ValueError
         The vector's length is not the parameter count.
     """
-    if weights.shape != (config.parameter_count,):
-        raise ValueError(f"expected {config.parameter_count} weights, got {weights.shape}")
-    flat = torch.from_numpy(np.array(weights, np.float32))
+    flat = torch.from_numpy(np.array(config.checked(weights), np.float32))
     tensors = {
         (part.array, part.layer, part.name): flat[part.slice].view(part.shape)
         for part in config.parts
@@ -251,7 +288,7 @@ def pack(config: WaveNetConfig, weights: np.ndarray) -> PackedWeights:
             PackedArray(
                 tensors[number, -1, "rechannel"],
                 tuple(layers),
-                tensors[number, -1, "head"],
+                tuple(tap.contiguous() for tap in tensors[number, -1, "head"].unbind(2)),
                 head_bias[:, None],
             )
         )
@@ -292,6 +329,20 @@ def tanh_(z: torch.Tensor) -> torch.Tensor:
     return torch.add(_MINUS_ONE, z, alpha=2.0, out=z)
 
 
+def convolved_head(array: PackedArray, total: torch.Tensor) -> torch.Tensor:
+    """The head of an array, `(head_size, n)`, of activations `(channels, n + taps - 1)`."""
+    columns = total.shape[1] - len(array.head) + 1
+    head = torch.addmm(array.head_bias, array.head[0], total[:, :columns])
+    for number, tap in enumerate(array.head[1:], start=1):
+        head.addmm_(tap, total[:, number : number + columns])
+    return head
+
+
+def leaky_relu_(z: torch.Tensor) -> torch.Tensor:
+    """The leaky rectifier of an A2, in place."""
+    return torch.nn.functional.leaky_relu_(z, LEAK)
+
+
 class Pass:
     """Forward and backward over stretches of one length, in buffers that stay.
 
@@ -310,7 +361,8 @@ class Pass:
         self._h: list[list[torch.Tensor]] = []
         self._a: list[list[torch.Tensor]] = []
         # by array
-        self._head = [torch.zeros(array.channels, outputs) for array in config.arrays]
+        self._heard = outputs + config.arrays[-1].head_taps - 1  # columns that the head reads
+        self._head = [torch.zeros(array.channels, self._heard) for array in config.arrays]
         self._dh: list[torch.Tensor] = []
         self._dz: list[torch.Tensor] = []
         columns = self.inputs
@@ -318,8 +370,8 @@ class Pass:
             self._dh.append(torch.zeros(array.channels, columns))
             self._h.append([torch.zeros(array.channels, columns)])
             self._a.append([])
-            for dilation in array.dilations:
-                columns -= (array.kernel_size - 1) * dilation
+            for reach in array.reaches:
+                columns -= reach
                 self._a[-1].append(torch.zeros(array.channels, columns))
                 self._h[-1].append(torch.zeros(array.channels, columns))
             self._dz.append(torch.zeros(array.channels * self._a[-1][0].shape[1]))
@@ -340,12 +392,13 @@ class Pass:
             for depth, layer in enumerate(array.layers):
                 a = self._a[number][depth]
                 n = a.shape[1]
-                tanh_(convolve(layer, h, self._condition[:, -n:], a))
-                total += a[:, -self.outputs :]
+                convolve(layer, h, self._condition[:, -n:], a)
+                (tanh_ if self.config.arrays[number].activation == "Tanh" else leaky_relu_)(a)
+                total += a[:, -self._heard :]
                 entering = self._h[number][depth + 1]
                 torch.add(h[:, -n:], layer.residual_bias, out=entering)
                 h = entering.addmm_(layer.residual, a)
-            head = torch.addmm(array.head_bias, array.head, total)
+            head = convolved_head(array, total)
         return head[0] * weights.head_scale
 
     def backward(self, weights: PackedWeights, output_gradient: torch.Tensor) -> torch.Tensor:
@@ -365,10 +418,9 @@ class Pass:
         above = None  # the array that reads this one's h; nothing reads the last one's
         for number in reversed(range(len(weights.arrays))):
             array, dh = weights.arrays[number], self._dh[number]
-            self._parts[number, -1, "head"].copy_(dhead @ self._head[number].t())
             if (number, -1, "head_bias") in self._parts:
                 self._parts[number, -1, "head_bias"].copy_(dhead.sum(1))
-            dhead = array.head.t() @ dhead
+            dhead = self._head_backward(array, number, dhead)
             if above is not None:
                 dh_above = self._dh[number + 1]
                 torch.mm(above.rechannel.t(), dh_above, out=dh[:, -dh_above.shape[1] :])
@@ -379,6 +431,16 @@ class Pass:
             self._parts[number, -1, "rechannel"].copy_(dh @ entering.t())
             above = array
         return self._gradient
+
+    def _head_backward(self, array, number, dhead):
+        """Gradient of the sum of activations from that of the head."""
+        total, columns = self._head[number], dhead.shape[1]
+        dtotal = torch.zeros_like(total)
+        for tap, weights in enumerate(array.head):
+            read = slice(tap, tap + columns)
+            self._parts[number, -1, "head"][:, :, tap] = dhead @ total[:, read].t()
+            dtotal[:, read].addmm_(weights.t(), dhead)
+        return dtotal
 
     def _layer_backward(self, layer, number, depth, dhead, unread):
         """Turn the gradient of a layer's output h, in the buffer's last columns, into its input's.
@@ -392,13 +454,17 @@ class Pass:
         dz = self._dz[number][: a.numel()].view(a.shape)
         if unread:
             dh_out.zero_()
-            dz.copy_(dhead)
+            dz.zero_()
+            dz[:, -self._heard :] = dhead
         else:
             torch.mm(layer.residual_back, dh_out, out=dz)
-            dz[:, -self.outputs :] += dhead
+            dz[:, -self._heard :] += dhead
             self._parts[number, depth, "residual"].copy_(dh_out @ a.t())
             self._parts[number, depth, "residual_bias"].copy_(dh_out.sum(1))
-        torch.ops.aten.tanh_backward(dz, a, grad_input=dz)
+        if self.config.arrays[number].activation == "Tanh":
+            torch.ops.aten.tanh_backward(dz, a, grad_input=dz)
+        else:  # a has the sign of z
+            torch.ops.aten.leaky_relu_backward(dz, a, LEAK, True, grad_input=dz)
         driven = dz @ self._condition[:, -n:].t()
         self._parts[number, depth, "mixin"].copy_(driven[:, :1])
         self._parts[number, depth, "conv_bias"].copy_(driven[:, 1])

@@ -13,6 +13,7 @@ from profiler.export import nam
 from profiler.export.nam import (
     LinearModel,
     Metadata,
+    check_playable,
     load_model,
     metadata_of,
     read,
@@ -20,6 +21,9 @@ from profiler.export.nam import (
     write,
     write_linear,
 )
+from profiler.model.architectures import architecture
+from profiler.model.lstm import LstmConfig
+from profiler.model.network import Network
 from profiler.model.streaming import render
 from profiler.model.wavenet import (
     ARCHITECTURES,
@@ -30,13 +34,9 @@ from profiler.model.wavenet import (
 )
 from profiler.rig.rig import Chain, Rig, SimulatedInterface
 from profiler.units import Level
+from tests.export.player import SAMPLE_RATE, SIGNAL, played_by_the_official_player
 
 HERE = Path(__file__).parent
-PLAYER = HERE.parents[1] / ".venv/node/node_modules/@opendaw/nam-wasm"
-SAMPLE_RATE = 48_000
-
-# Hot enough to reach the bend of every tanh. Whole blocks of the player, past its prewarm.
-SIGNAL = (0.5 * np.random.default_rng(0).standard_normal(128 * 64)).astype(np.float32)
 
 
 def network(config, seed=0):
@@ -90,20 +90,6 @@ def written(tmp_path):
     config = WaveNetConfig((LayerArray(1, 2, 1, (1, 2), head_bias=True),))
     write(path, network(config), Metadata(name="small"))
     return json.loads(path.read_text()), path
-
-
-def played_by_the_official_player(folder, model="model.nam"):
-    """What the player makes of SIGNAL with a model in a folder."""
-    assert PLAYER.is_dir(), "the player core is not installed: make test installs it"
-    SIGNAL.tofile(folder / "in.f32")
-    subprocess.run(
-        [
-            *("node", HERE / "play.mjs", PLAYER, folder / model, str(SAMPLE_RATE)),
-            *(folder / "in.f32", folder / "out.f32"),
-        ],
-        check=True,
-    )
-    return np.fromfile(folder / "out.f32", np.float32)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -313,7 +299,7 @@ def without(key):
         (lambda c: spoiled(weights=["x", *c["weights"][1:]])(c), "weights.0: .* found 'x'"),
         (spoiled(version="0.8.0"), "version '0.8.0', expected 0.5.0 to 0.7.x"),
         (spoiled(version="0.5"), "version '0.5'"),
-        (spoiled(architecture="LSTM"), "is a LSTM model, expected an A1 WaveNet"),
+        (spoiled(architecture="ConvNet"), "is a ConvNet model, expected a WaveNet or an LSTM"),
         (spoiled(sample_rate="fast"), "sample_rate: .* found 'fast'"),
         (spoiled(config={"layers": []}), "expected a list of layer arrays"),
         (without("config"), "config: Field required"),
@@ -322,13 +308,13 @@ def without(key):
         (in_layer(condition_size=2), "config.layers.0.condition_size"),
         (in_layer(head_size=2), "the last head has 2 outputs"),
         (in_layer(input_size=3), "has 3 inputs and 2 channels, expected 1 and 2"),
-        (in_layer(head={}, bottleneck=1), "layers.0.bottleneck: an A1 WaveNet does not have"),
-        (in_layer(head={}, slimmable={"x": 1}), "layers.0.slimmable: an A1 WaveNet does not"),
+        (in_layer(head={}, bottleneck=1), "layers.0.bottleneck: an A1 or A2 WaveNet does not have"),
+        (in_layer(head={}, slimmable={"x": 1}), "layers.0.slimmable: an A1 or A2 WaveNet does"),
         (in_layer(head={}, conv_pre_film={"active": True}), "layers.0.conv_pre_film"),
         (lambda c: [c], "the file: Input should be"),
     ],
 )
-def test_a_file_that_is_no_a1_wavenet_is_refused_in_one_line(written, spoil, complaint):
+def test_a_file_that_is_no_a1_or_a2_wavenet_is_refused_in_one_line(written, spoil, complaint):
     content, path = written
     path.write_text(json.dumps(spoil(content)))
     with pytest.raises(ExportError, match=complaint) as caught:
@@ -441,4 +427,78 @@ def test_a_linear_model_is_no_amp_and_says_so(tmp_path):
 def test_taps_that_cannot_be_played_are_never_written(impulse, tmp_path):
     with pytest.raises(ExportError, match="expected finite taps"):
         write_linear(tmp_path / "model.nam", LinearModel(np.array(impulse), SAMPLE_RATE))
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- LSTM -------------------------------------------------------------------------------
+
+
+def recurrent(config, seed=0):
+    """A random network whose output is about as loud as a recording."""
+    weights = config.initial_weights(seed)
+    for part in config.parts:
+        if part.name == "head":
+            weights[part.slice] *= 4.0
+    return Network(config, weights, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("config", [LstmConfig(8), LstmConfig(24), LstmConfig(10, 2)])
+def test_the_official_player_plays_an_lstm_as_we_do_with_its_tanh(config, tmp_path):
+    model = recurrent(config)
+    write(tmp_path / "model.nam", model, Metadata())
+    loaded = read(tmp_path / "model.nam")
+    assert loaded.network.config == config
+    assert np.array_equal(loaded.network.weights, model.weights)
+    played = played_by_the_official_player(tmp_path)
+    assert np.max(np.abs(played)) > 0.1
+    assert np.max(np.abs(played - render(loaded.network, SIGNAL, fast_tanh=True))) < 1e-5
+    # the comparison can tell: with the exact tanh it fails
+    assert np.max(np.abs(played - render(model, SIGNAL))) > 1e-5
+
+
+def test_an_lstm_is_written_so_that_every_player_takes_it(tmp_path):
+    write(tmp_path / "model.nam", recurrent(LstmConfig(8, 2)), Metadata())
+    content = json.loads((tmp_path / "model.nam").read_text())
+    assert content["version"] == "0.5.4"
+    assert content["architecture"] == "LSTM"
+    assert content["config"] == {"input_size": 1, "hidden_size": 8, "num_layers": 2}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda c: c["weights"].pop(), "holds 344 weights, but its config needs 345"),
+        (lambda c: c["config"].update(hidden_size=9), "holds 345 weights"),
+        (lambda c: c["config"].update(hidden_size=0), "config.hidden_size: .* found 0"),
+        (lambda c: c["config"].update(input_size=2), "config.input_size: .* found 2"),
+        (lambda c: c["config"].pop("num_layers"), "num_layers: Field required: not an LSTM's"),
+    ],
+)
+def test_an_lstm_that_players_would_play_as_noise_is_refused_in_one_line(
+    spoil, complaint, tmp_path
+):
+    path = tmp_path / "model.nam"
+    write(path, recurrent(LstmConfig(8)), Metadata())
+    content = json.loads(path.read_text())
+    spoil(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ExportError, match=complaint) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_number_are_never_written(tmp_path):
+    short = Network(LstmConfig(8), np.zeros(344, np.float32), SAMPLE_RATE)
+    with pytest.raises(ExportError, match="344 weights, expected 345 finite"):
+        write(tmp_path / "model.nam", short, Metadata())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_player_plays_a_dense_network_and_the_refusal_says_so(tmp_path):
+    config = architecture("net-1")
+    model = Network(config, config.initial_weights(0), SAMPLE_RATE)
+    with pytest.raises(ExportError, match="no player plays a dense network"):
+        write(tmp_path / "model.nam", model, Metadata())
+    with pytest.raises(ExportError, match="no player plays a dense network"):
+        check_playable(config)
     assert list(tmp_path.iterdir()) == []

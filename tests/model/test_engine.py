@@ -4,9 +4,10 @@ import pytest
 from profiler import kernels
 from profiler.errors import TrainingError
 from profiler.model import training
+from profiler.model.architectures import architecture
 from profiler.model.engine import engine_for, pass_for
 from profiler.model.training import ModelSpec, TrainingOptions, train
-from profiler.model.wavenet import ARCHITECTURES, LayerArray, WaveNetConfig, initial_weights
+from profiler.model.wavenet import A2, ARCHITECTURES, LayerArray, WaveNetConfig, initial_weights
 
 NANO = ARCHITECTURES["nano"]
 TWO_CONDITIONS = WaveNetConfig((LayerArray(1, 4, 1, (1, 2), condition_size=2),))
@@ -38,9 +39,9 @@ def test_kernels_that_are_asked_for_and_not_there_are_refused(no_kernels):
 
 
 @with_kernels
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *A2])
 def test_both_engines_have_one_output_and_one_gradient(name):
-    config = ARCHITECTURES[name]
+    config = architecture(name)
     weights = initial_weights(config, 1)
     random = np.random.default_rng(0)
     results = []

@@ -36,7 +36,7 @@ def test_learns_a_device_and_keeps_the_weights_that_did_best(capture, tmp_path):
     seen = []
     model = train([capture], tmp_path / "m", options(steps=300), on_progress=seen.append)
     last = next(p.slice for p in capture.plan.used_for("test"))
-    estimate = render(model.wavenet, capture.stimulus)
+    estimate = render(model.network, capture.stimulus)
     # 300 steps of the smallest network: far from done, and far better than silence (1.0)
     assert esr(capture.response[last], estimate[last]) < 0.1
     best = min(model.history, key=lambda row: row.validation_esr)
@@ -51,14 +51,14 @@ def test_learns_a_device_and_keeps_the_weights_that_did_best(capture, tmp_path):
 def test_the_validation_esr_is_that_of_the_exported_network(capture, tmp_path):
     model = train([capture], tmp_path / "m", options())
     held_out = next(p.slice for p in capture.plan.used_for("validate"))
-    estimate = render(model.wavenet, capture.stimulus)
+    estimate = render(model.network, capture.stimulus)
     measured = esr(capture.response[held_out], estimate[held_out])
     assert measured == pytest.approx(model.validation_esr, rel=1e-4)
 
 
 def test_the_trained_network_and_the_one_that_is_exported_agree(capture, tmp_path):
     model = train([capture], tmp_path / "m", options(steps=5))
-    difference = model.estimate(capture.stimulus) - render(model.wavenet, capture.stimulus)
+    difference = model.estimate(capture.stimulus) - render(model.network, capture.stimulus)
     assert np.max(np.abs(difference)) < 1e-5
 
 
@@ -70,7 +70,7 @@ def test_does_not_depend_on_the_level_at_which_the_device_is_driven(make_capture
     second = train([quiet], tmp_path / "quiet", options())
     # powers of two: nothing but the scales differs
     assert np.array_equal(first.weights, second.weights)
-    same = render(first.wavenet, loud.stimulus) - 4 * render(second.wavenet, quiet.stimulus)
+    same = render(first.network, loud.stimulus) - 4 * render(second.network, quiet.stimulus)
     assert np.max(np.abs(same)) < 1e-6
 
 

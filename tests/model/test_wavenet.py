@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from profiler.model.wavenet import (
+    A2,
     ARCHITECTURES,
     LayerArray,
     Pass,
@@ -21,6 +22,12 @@ SMALL = WaveNetConfig(
         LayerArray(6, 3, 1, (3, 1), kernel_size=2, head_bias=True),
     )
 )
+SMALL_A2 = WaveNetConfig(
+    (
+        LayerArray(1, 4, 3, (1, 2), kernel_size=(2, 5), activation="LeakyReLU"),
+        LayerArray(4, 3, 1, (3, 1), head_bias=True, activation="LeakyReLU", head_taps=5),
+    )
+)
 
 
 def plain_forward(config, weights, x):
@@ -36,10 +43,12 @@ def plain_forward(config, weights, x):
         h = following() @ h
         for dilation in array.dilations:
             z = torch.nn.functional.conv1d(h[None], following(), following(), dilation=dilation)[0]
-            a = torch.tanh(z + following() @ x[None, -z.shape[1] :])
+            z = z + following() @ x[None, -z.shape[1] :]
+            leaky = array.activation == "LeakyReLU"
+            a = torch.nn.functional.leaky_relu(z, 0.01) if leaky else torch.tanh(z)
             head = a if head is None else head[:, -a.shape[1] :] + a
             h = h[:, -a.shape[1] :] + following() @ a + following()[:, None]
-        head = following() @ head
+        head = torch.nn.functional.conv1d(head[None], following())[0]
         if array.head_bias:
             head = head + following()[:, None]
     return head[0] * following()
@@ -52,7 +61,18 @@ def test_has_the_size_and_the_receptive_field_that_players_know(name):
     assert config.receptive_field == 4093
 
 
-@pytest.mark.parametrize("config", [SMALL, *ARCHITECTURES.values()])
+@pytest.mark.parametrize(("name", "count"), [("a2-full", 12_146), ("a2-lite", 1_871)])
+def test_an_a2_has_the_size_and_the_receptive_field_that_players_know(name, count):
+    assert A2[name].parameter_count == count  # the head scale is not trained
+    assert A2[name].receptive_field == 6347
+
+
+def test_a_head_of_many_taps_must_be_the_last():
+    with pytest.raises(ValueError, match="only the last array's head"):
+        WaveNetConfig((LayerArray(1, 2, 2, (1,), head_taps=2), LayerArray(2, 2, 1, (1,))))
+
+
+@pytest.mark.parametrize("config", [SMALL, SMALL_A2, *ARCHITECTURES.values(), *A2.values()])
 def test_output_and_gradient_are_those_of_plain_convolutions_and_autograd(config):
     outputs = 37
     run = Pass(config, outputs)

@@ -97,7 +97,7 @@ def model_folder(captured, tmp_path_factory):
     options = TrainingOptions(architecture="nano", minutes=None, steps=20)
     model = train([capture], folder, options)
     path = folder / "exports" / "wire.nam"
-    nam.write(path, model.wavenet, nam.Metadata())
+    nam.write(path, model.network, nam.Metadata())
     verify(path, capture, model).save(folder / "verification.json")
     return folder
 

@@ -109,13 +109,13 @@ def test_the_file_is_compared_with_the_network_it_was_made_from(tmp_path):
     capture = capture_of(np.tanh)
     options = TrainingOptions(architecture="nano", minutes=None, steps=3, window=2048)
     model = train([capture], tmp_path / "m", options)
-    write(tmp_path / "model.nam", model.wavenet, Metadata())
+    write(tmp_path / "model.nam", model.network, Metadata())
     result = verify(tmp_path / "model.nam", capture, model, esr_limit=100.0)
     assert result.parity_max_abs < 1e-5
     assert result.passed
     folder = load_model(tmp_path / "m")  # a model folder means the network that it exports
     assert np.array_equal(folder.network.weights, read(tmp_path / "model.nam").network.weights)
-    changed = model.wavenet
+    changed = model.network
     changed.weights[-2] += 1e-2  # the last bias
     write(tmp_path / "model.nam", changed, Metadata())
     result = verify(tmp_path / "model.nam", capture, model, esr_limit=100.0)

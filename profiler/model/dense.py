@@ -1,0 +1,147 @@
+"""A dense network: the plainest that has a memory, and the first that was tried on amps.
+
+Every output sample is computed anew from the last `history` samples of the input, the present one
+included, by layers of rectified sums (ReLU) and one sigmoid that is rescaled to the span of the
+output, centred on 0:
+
+    y = scale (2 sigmoid(w u + b) - 1)
+
+*net-1* sees 32 samples and has two layers of 32; *net-2* sees 4096 and has layers of 1024, 512, 256
+and 256. They are here to be compared with: nothing of one sample's work serves for the next, so
+the second takes five million products a sample, and no player plays either.
+
+Conventions
+-----------
+Weights: for every layer `(outputs, inputs)`, row-major, and its bias; those of the first layer from
+the oldest sample to the present one. Then the scale, which is trained like the others.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from profiler.model.network import Network, Shape
+
+SCALE = 4.0  # of the output to begin with, for a response of unit RMS
+FIRST_RATE = 2e-3  # too wide for SOAP's range, and mostly taken by Adam
+ROWS = 1024  # samples at a time
+
+
+@dataclass(frozen=True)
+class DenseConfig(Shape):
+    """The shape: history in samples, and the widths of the hidden layers."""
+
+    history: int
+    widths: tuple[int, ...]
+
+    first_rate = FIRST_RATE
+
+    @property
+    def receptive_field(self) -> int:
+        return self.history
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(a * b for a, b in pairwise(self.sizes)) + 1
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """From the inputs to the output."""
+        return (self.history, *self.widths, 1)
+
+    def _shapes(self):
+        for layer, (inputs, outputs) in enumerate(pairwise(self.sizes)):
+            yield "weight", 0, layer, (outputs, inputs)
+            yield "bias", 0, layer, (outputs,)
+        yield "scale", 0, -1, (1,)
+
+    def initial_weights(self, seed: int) -> np.ndarray:
+        """He's normal distribution for rectified layers (ICCV 2015); biases of 0."""
+        random = np.random.default_rng(seed)
+        weights = np.zeros(self.parameter_count, np.float32)
+        for part in self.parts:
+            if part.name == "weight":
+                sigma = np.sqrt(2.0 / part.shape[1])
+                weights[part.slice] = sigma * random.standard_normal(part.shape).ravel()
+        weights[-1] = SCALE
+        return weights
+
+    def scaled(self, weights, stimulus_scale, target_scale):
+        scaled = weights.astype(np.float64)
+        scaled[self.parts[0].slice] /= stimulus_scale
+        scaled[-1] *= target_scale
+        return scaled.astype(np.float32)
+
+    def tensors(self, weights: np.ndarray) -> list[torch.Tensor]:
+        """The vector, tensor by tensor."""
+        flat = torch.from_numpy(np.array(self.checked(weights), np.float32))
+        return [flat[part.slice].view(part.shape) for part in self.parts]
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Network):
+    """A network of this family."""
+
+    config: DenseConfig
+
+
+def evaluate(tensors: list[torch.Tensor], x: torch.Tensor, history: int) -> torch.Tensor:
+    """Outputs `(n - history + 1,)` for the samples `(n,)`."""
+    a = x.unfold(0, history, 1)  # (n - history + 1, history)
+    *layers, weight, bias, scale = tensors
+    for w, b in zip(layers[::2], layers[1::2], strict=True):
+        a = torch.relu(torch.addmm(b, a, w.t()))
+    return scale * (2.0 * torch.sigmoid(torch.addmm(bias, a, weight.t())[:, 0]) - 1.0)
+
+
+class Pass:
+    """Forward and backward over windows of one length, for one thread."""
+
+    def __init__(self, config: DenseConfig, outputs: int):
+        self.config = config
+        self.outputs = outputs
+        self.inputs = outputs + config.history - 1
+        self._leaves: list[torch.Tensor] = []
+        self._output = torch.empty(0)
+
+    def forward(self, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+        self._leaves = [tensor.requires_grad_() for tensor in self.config.tensors(weights)]
+        self._output = evaluate(self._leaves, torch.from_numpy(x), self.config.history)
+        return self._output.detach().numpy()
+
+    def backward(self, output_gradient: np.ndarray) -> np.ndarray:
+        slope = torch.from_numpy(output_gradient)
+        found = torch.autograd.grad(self._output, self._leaves, slope)
+        return torch.cat([tensor.ravel() for tensor in found]).numpy()
+
+
+class Streamer:
+    """Plays a dense network by torch, the last samples kept from block to block.
+
+    Parameters
+    ----------
+    model : Dense
+    fast_tanh : bool
+        Without an effect: no player plays such a network.
+    """
+
+    def __init__(self, model: Dense, *, fast_tanh: bool = False):
+        self._history = model.config.history
+        self._tensors = model.config.tensors(model.weights)
+        self._past = torch.zeros(self._history - 1)
+
+    def process(self, block: np.ndarray) -> np.ndarray:
+        """The next block of output, `(n,)` float32, for the next `(n,)` samples of input."""
+        signal = torch.cat([self._past, torch.from_numpy(np.array(block, np.float32))])
+        count = len(signal) - self._history + 1
+        self._past = signal[len(signal) - self._history + 1 :]
+        with torch.no_grad():
+            parts = [
+                evaluate(
+                    self._tensors, signal[start : start + ROWS + self._history - 1], self._history
+                )
+                for start in range(0, count, ROWS)
+            ]
+        return torch.cat(parts).numpy() if parts else np.empty(0, np.float32)
