@@ -1,9 +1,13 @@
 import resource
+import signal
 import subprocess
 
 import pytest
 
 DISK_BYTES = 2**20
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background, and inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
