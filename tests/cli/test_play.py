@@ -66,7 +66,7 @@ class Guitarist:
         self.process.stdin.flush()
 
     def heard(self):
-        assert self.process.stdout.readline() == "over\n"
+        assert int(self.process.stdout.readline()) >= 0
         return np.load(self._heard)
 
     def close(self):

@@ -1,8 +1,8 @@
 """A guitarist at the far end: a JACK client that plays a signal and records what it hears.
 
 Run as `python guitarist.py NAME PLAYED.npy HEARD.npy`. It begins when a line comes on its standard
-input, and prints one when all was played and what was heard meanwhile is written. It knows
-nothing of the package that is tested.
+input, and prints one when all was played and what was heard meanwhile is written: how many xruns
+the server told it of. It knows nothing of the package that is tested.
 """
 
 import sys
@@ -18,8 +18,13 @@ def main(name, played, heard):
     inport = client.inports.register("in")
     outport = client.outports.register("out")
     recorded = np.zeros(len(signal), np.float32)
-    at = 0
+    at = xruns = 0
     begun, over = threading.Event(), threading.Event()
+
+    @client.set_xrun_callback
+    def xrun(delayed_usecs):
+        nonlocal xruns
+        xruns += 1
 
     @client.set_process_callback
     def process(frames):
@@ -40,7 +45,7 @@ def main(name, played, heard):
         begun.set()
         over.wait()
         np.save(heard, recorded)
-        print("over", flush=True)
+        print(xruns, flush=True)
         sys.stdin.read()
 
 
