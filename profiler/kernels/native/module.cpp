@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "module_live.h"
 #include "network.h"
 #include "pass.h"
 #include "paths.h"
@@ -127,4 +128,6 @@ NB_MODULE(_native, module) {
             pass.backward(dy.data(), gradient.data());
           },
           "dy"_a.noconvert(), "gradient"_a.noconvert());
+
+  define_live(module);
 }
