@@ -4,8 +4,9 @@ The convolutions reach into the past only, so a layer needs no more than the las
 (taps - 1) x dilation samples of its input from one block to the next. Any partition of a
 signal into blocks gives the same output, but for rounding.
 
-Players switch on an approximation of tanh (and of the sigmoid behind a gate). It moves the
-output of a high-gain model by up to 8e-3, so what they play is what `fast_tanh` evaluates.
+Players switch on an approximation of tanh (and of an LSTM's sigmoids, but not of those that gate a
+WaveNet). It moves the output of a high-gain model by up to 8e-3, so what they play is what
+`fast_tanh` evaluates.
 
 The native kernels play a standard network some hundred times as fast as real time on one core, an
 LSTM of 24 units three hundred times; torch a third of that or less in long blocks, and a WaveNet
@@ -131,8 +132,7 @@ class Streamer:
     def _activate(self, z, channels):
         if len(z) == channels:
             return self._tanh(z)
-        half = 0.5 * z[channels:]  # sigmoid(x) = (tanh(x/2) + 1) / 2
-        return self._tanh(z[:channels]) * ((self._tanh(half) + 1.0) * 0.5)
+        return self._tanh(z[:channels]) * torch.sigmoid(z[channels:])
 
 
 _STREAMERS: dict[type[Shape], Callable[..., Player]] = {

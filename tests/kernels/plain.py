@@ -95,7 +95,7 @@ def forward(arrays, weights, x, *, condition=None, tanh=torch.tanh):
             a = z[:channels]
             a = tanh(a) if array.activation == "Tanh" else leaky_relu(a, slope_of(array))
             if array.gated:
-                a = a * 0.5 * (tanh(0.5 * z[channels:]) + 1.0)
+                a = a * torch.sigmoid(z[channels:])  # whatever tanh is meant, as in players
             n = a.shape[1]
             head = a if head is None else ending_together(head, a)
             h = h[:, -n:] + take(channels, channels) @ a + take(channels)[:, None]

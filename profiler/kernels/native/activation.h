@@ -45,12 +45,8 @@ INLINE Lanes activated(Lanes z, float slope) {
   return larger(z, slope * z);
 }
 
-// sigmoid(x) = (tanh(x/2) + 1) / 2, by whichever tanh is meant.
-template <Activation CURVE>
-INLINE Lanes gate_of(Lanes z) {
-  if constexpr (CURVE == Activation::players_tanh) return 0.5f * players_tanh_of(0.5f * z) + 0.5f;
-  return 0.5f * tanh_of(0.5f * z) + 0.5f;
-}
+// sigmoid(x) = (tanh(x/2) + 1) / 2; players take that of a gate exactly, whatever their tanh.
+INLINE Lanes gate_of(Lanes z) { return 0.5f * tanh_of(0.5f * z) + 0.5f; }
 
 // d a / d z, from a.
 template <Activation CURVE>
