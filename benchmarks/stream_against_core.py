@@ -141,6 +141,19 @@ def nam_of(arrays: Sequence[LayerArray], weights: np.ndarray) -> dict:
     }
 
 
+def lstm_nam_of(sizes: tuple[int, int, int], weights: np.ndarray) -> dict:
+    """The content of a `.nam` of an LSTM of (hidden, layers, outputs)."""
+    hidden, layers, outputs = sizes
+    config = {"input_size": 1, "hidden_size": hidden, "num_layers": layers}
+    return {
+        "version": "0.7.0" if outputs > 1 else "0.5.4",
+        "architecture": "LSTM",
+        "config": config | ({"out_channels": outputs} if outputs > 1 else {}),
+        "weights": [float(weight) for weight in weights],
+        "sample_rate": SAMPLE_RATE,
+    }
+
+
 def core(content: dict, signal: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
     """Output of the official core, and the microseconds of each block."""
     with tempfile.TemporaryDirectory() as name:
