@@ -197,8 +197,8 @@ class Stream:
         What conditions every layer of a `Network`; by default the input does.
     players_tanh : bool
         Evaluate tanh, and the sigmoids of an LSTM, by the approximation that players switch on
-        (`fast_tanh` of NeuralAmpModelerCore) instead of exactly (within 1e-6). The sigmoid of a
-        WaveNet's gate is exact in players, too.
+        (`fast_tanh` of NeuralAmpModelerCore) instead of exactly: within 1e-6, in an LSTM
+        2e-7. The sigmoid of a WaveNet's gate is exact in players, too.
     path : str, optional
         Instruction path; the fastest one by default.
 

@@ -9,9 +9,8 @@ WaveNet). It moves the output of a high-gain model by up to 8e-3, so what they p
 `fast_tanh` evaluates.
 
 The native kernels play a standard network some hundred times as fast as real time on one core, an
-LSTM of 24 units three hundred times; torch a third of that or less in long blocks, and a WaveNet
-not even in real time in those of an audio interface.
-Their outputs differ by rounding.
+LSTM of 24 units more than two hundred times; torch a third of that or less in long blocks, and a
+WaveNet not even in real time in those of an audio interface. Their outputs differ by rounding.
 """
 
 import time
