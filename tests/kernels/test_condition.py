@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.stream_against_core import lstm_nam_of, nam_of
+from benchmarks.stream_against_core import LstmSizes, nam_of
 from profiler.kernels import Condition, LayerArray, Lstm, Network, Stream, paths
 from tests.export.player import SIGNAL as HEARD
 from tests.export.player import played_by_the_official_player
@@ -24,7 +24,7 @@ from tests.kernels.plain import (
 
 SIGNAL = noise(1500)
 PREWARM = 100  # samples of silence before the first block of an LSTM
-LSTM = (8, 2, 3)  # hidden, layers, outputs
+LSTM = LstmSizes(8, 2, outputs=3)
 
 
 def outer(conditions):
@@ -145,7 +145,7 @@ def test_the_official_player_plays_a_file_with_a_condition_alike(kind, tmp_path)
     else:
         # from its own first states, players play half a second of silence
         condition = Condition(Lstm(8, 2, outputs=3), by_an_lstm().weights)
-        inside = lstm_nam_of(LSTM, condition.weights)
+        inside = nam_of(LSTM, condition.weights)
     content["config"]["condition_dsp"] = inside
     (tmp_path / "model.nam").write_text(json.dumps(content))
     reference = played_by_the_official_player(tmp_path)
