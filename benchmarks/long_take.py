@@ -57,7 +57,7 @@ def measured(minutes: float, folder: Path, *, passes: int = 1) -> dict[str, floa
     rig = Rig(name="w", maximum_send_dbfs=0.0, interface=interface, chain=Chain(circuit="wire"))
     plan = plan_of(minutes)
     opened = connect(rig)
-    before_mb = _resident_mb()
+    before_mb = resident_mb()
     begun = time.monotonic()
     taken = take(rig, plan, folder / "take", opened, passes=passes)
     seconds = time.monotonic() - begun
@@ -66,7 +66,7 @@ def measured(minutes: float, folder: Path, *, passes: int = 1) -> dict[str, floa
         "passes": passes,
         "bytes": taken.response_path.stat().st_size,
         "before_mb": before_mb,
-        "peak_mb": _resident_mb(),
+        "peak_mb": resident_mb(),
         "seconds": seconds,
         "cpu_seconds": resource.getrusage(resource.RUSAGE_SELF).ru_utime,
         "times_real_time": passes * plan.seconds / seconds,
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _resident_mb():
+def resident_mb() -> float:
     """The highest so far. (`ru_maxrss` would count what the parent had when it forked.)"""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024

@@ -5,8 +5,9 @@
 
 One core, blocks of 16 to 256 samples, state carried from block to block: the time that a block
 takes (mean, all but one in a thousand, the longest) and the mean as times real time. Networks are
-the A1 standard and both A2 sizes, with random weights that make them as loud as an amp; what both
-play must agree to 1e-5 (the core evaluates its approximation of tanh, and so do the kernels here).
+the A1 standard, both A2 sizes and LSTMs, with random weights that make them as loud as an amp; what
+both play must agree to 1e-5 (the core evaluates its approximation of tanh, and so do the kernels
+here).
 
 The core is the one that `make test` installs: WebAssembly under Node, as browsers play it; the same
 core built for a desktop is three to five times as fast. Prints a table, and writes a JSON object
@@ -24,15 +25,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from profiler.kernels import LayerArray, Network, Stream, paths
+from profiler.kernels import LayerArray, Lstm, Network, Stream, paths
 
 HERE = Path(__file__).parent
 PLAYER = HERE.parent / ".venv/node/node_modules/@opendaw/nam-wasm"
 SAMPLE_RATE = 48_000
 WARMING_BLOCKS = 200  # which are not counted: clocks rise, caches fill, Node compiles
+
+
+class LstmSizes(NamedTuple):
+    """The shape of an LSTM."""
+
+    hidden: int
+    layers: int = 1
+    outputs: int = 1
+
+
+Shape = tuple[LayerArray, ...] | LstmSizes
 
 _OCTAVES = tuple(2**octave for octave in range(10))
 _A2_DILATIONS = (1, 3, 7, 17, 41, 101, 239)
@@ -51,13 +64,16 @@ def _a2(channels: int) -> tuple[LayerArray, ...]:
     )
 
 
-NETWORKS: dict[str, tuple[LayerArray, ...]] = {
+NETWORKS: dict[str, Shape] = {
     "A1 standard": (
         LayerArray(16, _OCTAVES, head_size=8),
         LayerArray(8, _OCTAVES, input_size=16, head_bias=True),
     ),
     "A2 Full": _a2(8),
     "A2 Lite": _a2(3),
+    "LSTM 16": LstmSizes(16),
+    "LSTM 24": LstmSizes(24),
+    "LSTM 40": LstmSizes(40),
 }
 
 
@@ -75,14 +91,25 @@ class Timing:
     difference: float  # the largest, from the core's output
 
 
-def random_weights(arrays: Sequence[LayerArray], seed: int) -> np.ndarray:
+def network_of(shape: Shape) -> Network | Lstm:
+    """A shape, as the kernels take it."""
+    if isinstance(shape, LstmSizes):
+        return Lstm(shape.hidden, shape.layers, outputs=shape.outputs)
+    return Network(shape)
+
+
+def random_weights(shape: Shape, seed: int) -> np.ndarray:
     """Weights for a network whose output is about as loud as its input."""
-    network = Network(arrays)
+    network = network_of(shape)
     random = np.random.default_rng(seed)
     weights = (0.15 * random.standard_normal(network.weight_count)).astype(np.float32)
-    weights[-1] = 1.0
+    if isinstance(shape, LstmSizes):
+        loudness = slice(len(weights) - shape.hidden - 1, None)  # head and bias
+    else:
+        loudness = slice(len(weights) - 1, None)  # head scale
+        weights[loudness] = 1.0
     output = Stream(network, weights).process(signal_of(0.2))
-    weights[-1] = 0.3 / np.std(output)
+    weights[loudness] *= 0.3 / np.std(output)
     return weights
 
 
@@ -92,8 +119,10 @@ def signal_of(seconds: float) -> np.ndarray:
     return (0.3 * random.standard_normal(round(seconds * SAMPLE_RATE))).astype(np.float32)
 
 
-def nam_of(arrays: Sequence[LayerArray], weights: np.ndarray) -> dict:
-    """The content of a `.nam` of version 0.7.0, in the keys that the NAM trainer writes."""
+def nam_of(shape: Shape, weights: np.ndarray) -> dict:
+    """The content of a `.nam`; of a WaveNet in the keys that the NAM trainer writes since 0.7.0."""
+    if isinstance(shape, LstmSizes):
+        return _lstm_nam_of(shape, weights)
 
     def layer_of(array):
         layers = len(array.dilations)
@@ -131,11 +160,23 @@ def nam_of(arrays: Sequence[LayerArray], weights: np.ndarray) -> dict:
         "version": "0.7.0",
         "architecture": "WaveNet",
         "config": {
-            "layers": [layer_of(array) for array in arrays],
+            "layers": [layer_of(array) for array in shape],
             "head": None,
             "head_scale": float(weights[-1]),
             "in_channels": 1,
         },
+        "weights": [float(weight) for weight in weights],
+        "sample_rate": SAMPLE_RATE,
+    }
+
+
+def _lstm_nam_of(sizes, weights):
+    hidden, layers, outputs = sizes
+    config = {"input_size": 1, "hidden_size": hidden, "num_layers": layers}
+    return {
+        "version": "0.7.0" if outputs > 1 else "0.5.4",
+        "architecture": "LSTM",
+        "config": config | ({"out_channels": outputs} if outputs > 1 else {}),
         "weights": [float(weight) for weight in weights],
         "sample_rate": SAMPLE_RATE,
     }
@@ -154,10 +195,10 @@ def core(content: dict, signal: np.ndarray, block: int) -> tuple[np.ndarray, np.
 
 
 def kernels(
-    arrays: Sequence[LayerArray], weights: np.ndarray, signal: np.ndarray, block: int, path: str
+    shape: Shape, weights: np.ndarray, signal: np.ndarray, block: int, path: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Output of the kernels, and the microseconds of each block, a call from Python included."""
-    stream = Stream(Network(arrays), weights, players_tanh=True, path=path)
+    stream = Stream(network_of(shape), weights, players_tanh=True, path=path)
     output = np.zeros_like(signal)
     count = len(signal) // block
     pairs = [(signal[n * block :][:block], output[n * block :][:block]) for n in range(count)]
@@ -176,15 +217,15 @@ def kernels(
 
 def compare(name: str, seconds: float, blocks: Sequence[int]) -> list[Timing]:
     """Every engine on one network."""
-    arrays = NETWORKS[name]
-    weights = random_weights(arrays, seed=1)
-    content, signal = nam_of(arrays, weights), signal_of(seconds)
+    shape = NETWORKS[name]
+    weights = random_weights(shape, seed=1)
+    content, signal = nam_of(shape, weights), signal_of(seconds)
     timings = []
     for block in blocks:
         reference, times = core(content, signal, block)
         results = [("official core, WebAssembly", reference, times)]
         for path in paths():
-            results.append((f"kernels, {path}", *kernels(arrays, weights, signal, block, path)))
+            results.append((f"kernels, {path}", *kernels(shape, weights, signal, block, path)))
         whole = len(signal) // block * block
         for engine, output, taken in results:
             counted = taken[min(WARMING_BLOCKS, len(taken) // 2) :]

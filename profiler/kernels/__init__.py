@@ -1,4 +1,4 @@
-"""The native core: a WaveNet forward, backward and block by block, in C++.
+"""The native core, in C++: a WaveNet forward, backward and block by block, an LSTM block by block.
 
 It knows no amp, no training and no file: a plain description of a network and flat float32
 arrays go in, arrays come out, the interpreter's lock released meanwhile. What it computes and
@@ -11,7 +11,9 @@ Weights are one flat vector in the order of a `.nam` file, the head scale last: 
 of layers the rechannel `[channels][input]`, for every layer conv `[out][in][tap]` (tap 0 the
 oldest), its bias, mixin `[out][condition]`, residual `[channels][channels]`, its bias, then
 head `[head_size][channels][tap]` and, if there is one, its bias. A gated layer's outputs are the
-activated half, then the gate's.
+activated half, then the gate's. Those of an LSTM are, for every layer, W `[4 hidden][inputs +
+hidden]` (gates i, f, g, o), its bias, the h and the c to begin with; then head `[outputs][hidden]`
+and its bias.
 
 The module is optional. Where it could not be built (no C++ compiler, `AMPSCOPE_NO_KERNELS`
 set) `available()` is False, `why_not()` says why, and everything is computed by torch instead,
@@ -128,6 +130,58 @@ class Network:
         return self._native.receptive_field
 
 
+class Lstm:
+    """The shape of an LSTM with one input; it is played, not trained.
+
+    Parameters
+    ----------
+    hidden_size : int
+        Units of a layer, 1 to 1024.
+    num_layers : int
+        1 to 64.
+    outputs : int
+        Rows of the head, 1 to 1024: several where it is the condition of another network.
+    prewarm : int
+        Samples of silence that are played before the first block: it has no end to what it
+        remembers. Players play half a second.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+    ProfilerError
+        The native module is not available.
+    """
+
+    def __init__(
+        self, hidden_size: int, num_layers: int = 1, *, outputs: int = 1, prewarm: int = 24_000
+    ):
+        self._native = _required().Lstm(hidden_size, num_layers, outputs, prewarm)
+
+    @property
+    def weight_count(self) -> int:
+        """Length of the flat vector, first states included."""
+        return self._native.weight_count
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """A network whose outputs take the place of the input as the condition of another one's layers.
+
+    Parameters
+    ----------
+    network : Network or Lstm
+        With as many outputs as the other has conditions.
+    weights : (weight_count,) array
+    condition : Condition, optional
+        Of this network in its turn; an LSTM takes none.
+    """
+
+    network: Network | Lstm
+    weights: ArrayLike
+    condition: "Condition | None" = None
+
+
 class Stream:
     """A network played block by block; it begins after silence, as a player does.
 
@@ -136,32 +190,39 @@ class Stream:
 
     Parameters
     ----------
-    network : Network
-        With one condition and one output.
+    network : Network or Lstm
+        With one output.
     weights : (weight_count,) array
+    condition : Condition, optional
+        What conditions every layer of a `Network`; by default the input does.
     players_tanh : bool
-        Evaluate tanh, and the sigmoid of a gate, by the approximation that players switch on
-        (`fast_tanh` of NeuralAmpModelerCore) instead of exactly (within 1e-6).
+        Evaluate tanh, and the sigmoids of an LSTM, by the approximation that players switch on
+        (`fast_tanh` of NeuralAmpModelerCore) instead of exactly: within 1e-6, in an LSTM
+        2e-7. The sigmoid of a WaveNet's gate is exact in players, too.
     path : str, optional
         Instruction path; the fastest one by default.
 
     Raises
     ------
     ValueError
-        Weights of another number or not finite; an unknown path; no such network.
+        Weights of another number or not finite; an unknown path; no such network; a condition
+        that does not fit.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: Network | Lstm,
         weights: ArrayLike,
         *,
+        condition: Condition | None = None,
         players_tanh: bool = False,
         path: str | None = None,
     ):
-        self._stream = _required().Stream(
-            network._native, _flat(weights, "weights"), players_tanh, _path(path)
-        )
+        chain = [(network._native, _flat(weights, "weights"))]  # the innermost condition first
+        while condition is not None:
+            chain.insert(0, (condition.network._native, _flat(condition.weights, "weights")))
+            condition = condition.condition
+        self._stream = _required().Stream(chain, players_tanh, _path(path))
 
     def process(self, block: ArrayLike) -> NDArray[np.float32]:
         """The next output, `(n,)`, for the next `(n,)` samples of input; n may be 0.

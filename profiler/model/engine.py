@@ -60,7 +60,7 @@ def native_network(config: Shape) -> kernels.Network:
         They cannot compute such a network.
     """
     if not isinstance(config, WaveNetConfig):
-        raise ValueError("they compute WaveNets")
+        raise ValueError("it is no WaveNet")
     return kernels.Network(
         [
             kernels.LayerArray(

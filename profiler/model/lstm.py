@@ -207,6 +207,11 @@ class Pass:
         return gradient
 
 
+def prewarm_samples(sample_rate: int | None) -> int:
+    """Of silence before the first block; at 48 kHz where the rate is not known."""
+    return max(1, round(PREWARM_SECONDS * (sample_rate or 48_000)))
+
+
 class Streamer:
     """Plays an LSTM by torch, its state carried from block to block.
 
@@ -222,8 +227,7 @@ class Streamer:
         self._tensors.load(model.weights)
         self._fast = fast_tanh
         self._states = self._tensors.first_states(1)
-        rate = model.sample_rate or 48_000
-        self.process(np.zeros(round(PREWARM_SECONDS * rate), np.float32))
+        self.process(np.zeros(prewarm_samples(model.sample_rate), np.float32))
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """The next block of output, `(n,)` float32, for the next `(n,)` samples of input."""

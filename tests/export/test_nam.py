@@ -121,6 +121,14 @@ def test_plain_evaluation_equals_an_independent_one_in_float64(config, tmp_path)
     assert np.max(np.abs(ours - expected)) < 1e-5
 
 
+def test_the_official_player_takes_the_sigmoid_of_a_gate_exactly_as_we_do(tmp_path):
+    write(tmp_path / "model.nam", network(GATED), Metadata())
+    played = played_by_the_official_player(tmp_path)
+    ours = render(network(GATED), SIGNAL, fast_tanh=True)
+    assert np.max(np.abs(played)) > 0.1
+    assert np.max(np.abs(played - ours)) < 1e-6
+
+
 def layers_of_the_trainer(**changes):
     common = {"condition_size": 1, "kernel_size": 3, "activation": "Tanh"} | changes
     head = {"kernel_size": 1}

@@ -5,6 +5,7 @@
 //
 // Built by profiler/kernels/CMakeLists.txt with -DAMPSCOPE_DRIVER=ON, run by test_driver.py.
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
@@ -21,6 +22,7 @@
 
 #include "convolver.h"
 #include "live.h"
+#include "lstm.h"
 #include "network.h"
 #include "pass.h"
 #include "paths.h"
@@ -150,6 +152,23 @@ static std::unique_ptr<Stream> stream_of(const Network& network, const std::vect
       network, weights.data(), static_cast<std::ptrdiff_t>(weights.size()), false, path));
 }
 
+static std::unique_ptr<Player> lstm_of(const Lstm& shape, bool players_tanh, const Path& path) {
+  const std::vector<float> weights = noise(shape.weight_count());
+  return std::make_unique<LstmPlayer>(shape, weights.data(), shape.weight_count(), players_tanh,
+                                      path);
+}
+
+// A WaveNet whose condition is an LSTM of three outputs.
+static std::unique_ptr<Stream> nested(const Path& path) {
+  LayerArray array = array_of(1, 5, 1, {1, 9, 30});
+  array.condition_size = 3;
+  const Network network({array});
+  const std::vector<float> weights = noise(network.weight_count());
+  return std::make_unique<Stream>(
+      std::make_unique<WaveNetPlayer>(network, weights.data(), network.weight_count(), false, path,
+                                      lstm_of(Lstm(7, 2, 3, 100), false, path)));
+}
+
 // ---- stress ----------------------------------------------------------------------------------
 
 static void expect(bool truth, const char* what) {
@@ -168,6 +187,34 @@ static void expect_refusal(const std::function<void()>& call, const char* what) 
   std::exit(1);
 }
 
+// A signal through a stream, in blocks of any length.
+static std::vector<float> in_blocks(Stream& stream, const std::vector<float>& signal) {
+  std::vector<float> played(signal.size());
+  for (std::size_t done = 0; done < signal.size();) {
+    const std::size_t block =
+        std::min(signal.size() - done, static_cast<std::size_t>(between(1, 200)));
+    // of exactly its length, so that a sample read or written beyond it is noticed
+    const std::vector<float> in(signal.begin() + done, signal.begin() + done + block);
+    std::vector<float> out(block);
+    expect(stream.process(in.data(), out.data(), static_cast<std::ptrdiff_t>(block)) ==
+               Stream::Result::done,
+           "a block is played");
+    std::copy(out.begin(), out.end(), played.begin() + done);
+    done += block;
+  }
+  return played;
+}
+
+// A stream that keeps a state without end begins anew, and plays the same in any blocks.
+static void partitions(Stream& stream) {
+  const std::vector<float> signal = noise(500);
+  const std::vector<float> once = in_blocks(stream, signal);
+  stream.reset();
+  const std::vector<float> again = in_blocks(stream, signal);
+  for (std::size_t t = 0; t < signal.size(); t++)
+    expect(std::isfinite(once[t]) && std::fabs(once[t] - again[t]) < 1e-5f, "blocks do not matter");
+}
+
 // Streaming, in any blocks, gives what the forward pass gives; the way back is walked as well.
 static void compare(const Network& network, const Path& path, int outputs, int threads) {
   const std::vector<float> weights = noise(network.weight_count());
@@ -182,19 +229,7 @@ static void compare(const Network& network, const Path& path, int outputs, int t
 
   const std::unique_ptr<Stream> stream = stream_of(network, weights, path);
   const std::vector<float> signal(x.begin(), x.begin() + pass.inputs());
-  std::vector<float> played(signal.size());
-  for (std::size_t done = 0; done < signal.size();) {
-    const std::size_t block =
-        std::min(signal.size() - done, static_cast<std::size_t>(between(1, 200)));
-    // of exactly its length, so that a sample read or written beyond it is noticed
-    const std::vector<float> in(signal.begin() + done, signal.begin() + done + block);
-    std::vector<float> out(block);
-    expect(stream->process(in.data(), out.data(), static_cast<std::ptrdiff_t>(block)) ==
-               Stream::Result::done,
-           "a block is played");
-    std::copy(out.begin(), out.end(), played.begin() + done);
-    done += block;
-  }
+  const std::vector<float> played = in_blocks(*stream, signal);
   float largest = 1.0f;
   for (int t = 0; t < outputs; t++) largest = std::max(largest, std::fabs(y[t]));
   for (int t = 0; t < outputs; t++)
@@ -225,6 +260,11 @@ static void refusals() {
   expect(stream->process(nullptr, nullptr, 0) == Stream::Result::done, "no sample is no trouble");
   weights[0] = std::numeric_limits<float>::infinity();
   expect_refusal([&] { stream_of(network, weights, path); }, "an infinite weight");
+  expect_refusal([] { Lstm(0, 1, 1, 1); }, "no unit");
+  expect_refusal([] { Lstm(1024, 64, 1, 1); }, "more weights than memory");
+  const Lstm shape(8, 1, 2, 1);
+  expect_refusal([&] { LstmPlayer(shape, weights.data(), 3, false, path); }, "three weights");
+  expect_refusal([&] { Stream(lstm_of(shape, false, path)); }, "two outputs");
 }
 
 // Numbers as large as they come overflow, and do no more than that.
@@ -234,6 +274,15 @@ static void overflow(const Path& path) {
   const std::unique_ptr<Stream> stream = stream_of(network, weights, path);
   std::vector<float> signal(1000, 3e38f);
   stream->process(signal.data(), signal.data(), 1000);
+
+  // What a state has once become it would stay: it is bounded by its curves.
+  const Lstm shape(9, 2, 1, 1);
+  std::vector<float> large(static_cast<std::size_t>(shape.weight_count()), 3e38f);
+  std::fill(large.end() - 10, large.end(), 1.0f);  // the head
+  Stream lstm(std::make_unique<LstmPlayer>(shape, large.data(), shape.weight_count(), false, path));
+  std::vector<float> out(1000);
+  lstm.process(std::vector<float>(1000, 3e38f).data(), out.data(), 1000);
+  for (float value : out) expect(std::isfinite(value), "a state never overflows");
 }
 
 // ---- live playing ----------------------------------------------------------------------------
@@ -278,6 +327,12 @@ static int stress() {
     compare(Network(a2(3)), *path, between(1, 300), 2);
     for (int times = 0; times < 25; times++)
       compare(Network(any_shape()), *path, between(1, 300), between(1, 4));
+    for (int hidden : {1, 7, 16, 24, 33, 64})
+      for (int layers : {1, 3}) {
+        Stream stream(lstm_of(Lstm(hidden, layers, 1, 50), layers == 3, *path));
+        partitions(stream);
+      }
+    partitions(*nested(*path));
     overflow(*path);
     play_live(*path);
     std::printf("%s: no complaint\n", path->name);
@@ -290,15 +345,18 @@ static int stress() {
 
 static int count_allocations(long blocks) {
 #ifdef COUNTED
-  const Network networks[] = {Network(a1(4)), Network(a2(3))};
+  const Path& path = *usable_paths().front();
+  std::vector<std::unique_ptr<Stream>> streams;
+  for (const Network& network : {Network(a1(4)), Network(a2(3))})
+    streams.push_back(stream_of(network, noise(network.weight_count()), path));
+  streams.push_back(std::make_unique<Stream>(lstm_of(Lstm(8, 1, 1, 24000), false, path)));
+  streams.push_back(nested(path));
   const std::vector<float> signal = noise(128);
   float out[128];
   long counted = 0;
-  for (const Network& network : networks) {
-    const std::unique_ptr<Stream> stream =
-        stream_of(network, noise(network.weight_count()), *usable_paths().front());
+  for (const std::unique_ptr<Stream>& stream : streams) {
     const long before = allocations;
-    for (long block = 0; block < blocks / 2; block++)
+    for (long block = 0; block < blocks / 4; block++)
       stream->process(signal.data(), out, 1 + block % 128);
     stream->reset();
     counted += allocations - before;

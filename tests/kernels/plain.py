@@ -1,4 +1,4 @@
-"""A WaveNet in plain products of matrices, in float64: what the kernels are held against."""
+"""Networks in plain products of matrices, in float64: what the kernels are held against."""
 
 import itertools
 
@@ -95,7 +95,7 @@ def forward(arrays, weights, x, *, condition=None, tanh=torch.tanh):
             a = z[:channels]
             a = tanh(a) if array.activation == "Tanh" else leaky_relu(a, slope_of(array))
             if array.gated:
-                a = a * 0.5 * (tanh(0.5 * z[channels:]) + 1.0)
+                a = a * torch.sigmoid(z[channels:])  # whatever tanh is meant, as in players
             n = a.shape[1]
             head = a if head is None else ending_together(head, a)
             h = h[:, -n:] + take(channels, channels) @ a + take(channels)[:, None]
@@ -150,3 +150,48 @@ def played(arrays, weights, signal, **how):
     silence = np.zeros(reach(arrays))
     x = torch.from_numpy(np.concatenate([silence, signal]).astype(np.float64))
     return forward(arrays, torch.from_numpy(weights).double(), x, **how).numpy()
+
+
+def lstm(sizes, weights, x, *, tanh=np.tanh):
+    """Outputs of an LSTM of (hidden, layers, outputs) for `(n,)` inputs, `(outputs, n)` float64.
+
+    It begins in the states that are among its weights.
+    """
+    hidden, layers, outputs = sizes
+    weights = np.asarray(weights, np.float64)
+    position = 0
+
+    def take(*shape):
+        nonlocal position
+        begin, position = position, position + int(np.prod(shape))
+        return weights[begin:position].reshape(shape)
+
+    signal = np.asarray(x, np.float64)[:, None]
+    for _ in range(layers):
+        into = take(4 * hidden, signal.shape[1] + hidden)
+        driven = signal @ into[:, :-hidden].T + take(4 * hidden)
+        recurrent, h, c = into[:, -hidden:], take(hidden), take(hidden)
+        signal = np.empty((len(driven), hidden))
+        for t, z in enumerate(driven):
+            i, f, g, o = (z + recurrent @ h).reshape(4, hidden)
+            c = sigmoid(f, tanh) * c + sigmoid(i, tanh) * tanh(g)
+            signal[t] = h = sigmoid(o, tanh) * tanh(c)
+    head = take(outputs, hidden)
+    return head @ signal.T + take(outputs)[:, None]
+
+
+def sigmoid(z, tanh):
+    return 0.5 * (tanh(0.5 * z) + 1.0)
+
+
+def lstm_weights(sizes, random):
+    """Random weights, biases and first states of an LSTM that neither sleeps nor goes wild."""
+    hidden, layers, outputs = sizes
+    weights = []
+    for layer in range(layers):
+        inputs = hidden if layer else 1
+        into = 2.0 * normal(random, (4 * hidden, inputs), inputs)
+        weights += [np.hstack([into, normal(random, (4 * hidden, hidden), hidden)]).ravel()]
+        weights += [0.3 * normal(random, (4 * hidden,), 1), normal(random, (2 * hidden,), 1)]
+    weights += [normal(random, (outputs * hidden,), hidden), normal(random, (outputs,), 1)]
+    return np.concatenate(weights).astype(np.float32)

@@ -61,13 +61,26 @@ def difference(a, b):
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(shapes(), st.integers(1, 200), st.sampled_from(paths()), st.integers(0, 2**32 - 1))
-def test_output_and_gradient_are_those_of_plain_products_and_autograd(arrays, outputs, path, seed):
+@given(
+    shapes(),
+    st.one_of(st.integers(1, 200), st.integers(200, 900)),  # beyond a strip, and a block
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from(paths()),
+    st.integers(0, 2**32 - 1),
+)
+def test_output_and_gradient_are_those_of_plain_products_and_autograd(
+    arrays, outputs, segments, threads, path, seed
+):
     weights = initial_weights(arrays, np.random.default_rng(seed))
-    x = noise(outputs + reach(arrays), seed)
-    dy = noise(outputs, seed + 1)
-    output, gradient = output_and_gradient(arrays, weights, x, dy, path=path)
-    expected_output, expected = exact(arrays, weights, x, dy)
+    run = Pass(Network(arrays), outputs, segments=segments, threads=threads, path=path)
+    assert run.inputs == outputs + reach(arrays)
+    x = noise(segments * run.inputs, seed).reshape(segments, -1)
+    dy = noise(segments * outputs, seed + 1).reshape(segments, -1)
+    output, gradient = run.forward(weights, x), run.backward(dy)
+    each = [exact(arrays, weights, *own) for own in zip(x, dy, strict=True)]
+    expected_output = np.stack([own for own, _ in each])
+    expected = np.sum([own for _, own in each], axis=0)
     # float32 against float64: rounding grows with the number of terms
     assert np.max(np.abs(output - expected_output)) < 1e-5 * (1 + np.max(np.abs(expected_output)))
     # where no ReLU lets anything through, both are 0

@@ -31,7 +31,7 @@ def test_plays_what_plain_products_give(name, path):
 
 
 @pytest.mark.parametrize("path", paths())
-def test_plays_with_the_players_tanh_and_sigmoid_on_request(path):
+def test_plays_with_the_players_tanh_on_request(path):
     arrays, network, weights = network_of("odd")
     output = Stream(network, weights, players_tanh=True, path=path).process(SIGNAL)
     expected = played(arrays, weights, SIGNAL, tanh=players_tanh)

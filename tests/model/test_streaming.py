@@ -4,6 +4,8 @@ import torch
 
 from profiler import kernels
 from profiler.errors import ProfilerError
+from profiler.model import lstm
+from profiler.model.dense import Dense, DenseConfig
 from profiler.model.streaming import Streamer, fast_tanh_, player_of, render
 from profiler.model.wavenet import (
     ARCHITECTURES,
@@ -84,6 +86,34 @@ def test_both_engines_play_the_same(config, fast_tanh):
     torch_ = player_of(model, fast_tanh=fast_tanh, engine="torch")
     difference = native.process(SIGNAL) - torch_.process(SIGNAL)
     assert np.max(np.abs(difference)) < 1e-5
+
+
+@with_kernels
+@pytest.mark.parametrize("fast_tanh", [False, True])
+@pytest.mark.parametrize("config", [lstm.LstmConfig(24), lstm.LstmConfig(9, 3)])
+@pytest.mark.parametrize("sample_rate", [20, None])
+def test_both_engines_play_an_lstm_alike(config, fast_tanh, sample_rate):
+    # states to begin with that ten samples of silence, half a second, do not undo
+    weights = config.initial_weights(1)
+    random = np.random.default_rng(2)
+    for part in config.parts:
+        if part.name.startswith("first_"):
+            weights[part.slice] = random.standard_normal(config.hidden_size)
+    model = lstm.Lstm(config, weights, sample_rate)
+    native = player_of(model, fast_tanh=fast_tanh)
+    assert isinstance(native, kernels.Stream)
+    torch_ = player_of(model, fast_tanh=fast_tanh, engine="torch")
+    difference = native.process(SIGNAL[:3000]) - torch_.process(SIGNAL[:3000])
+    assert np.max(np.abs(difference)) < 1e-5
+
+
+@with_kernels
+def test_a_dense_network_is_played_by_torch_and_the_kernels_say_why_not():
+    config = DenseConfig(8, (4,))
+    model = Dense(config, config.initial_weights(0), 48_000)
+    assert not isinstance(player_of(model), kernels.Stream)
+    with pytest.raises(ProfilerError, match=r"cannot play this network \(it is no WaveNet\)"):
+        player_of(model, engine="native")
 
 
 def test_without_kernels_torch_plays_and_asking_for_them_is_refused(monkeypatch):

@@ -23,6 +23,23 @@ INLINE Lanes tanh_of(Lanes x) {
   return x * over / under;
 }
 
+// tanh to the last bits: E / (E + 2), where E = exp(2x) - 1 = 2^n (exp(r) - 1) + 2^n - 1 with |r| at
+// most ln(2) / 2. The polynomial is the fit of least relative error, 2e-8; the whole is within
+// 1.5e-7 of tanh and as exact near 0 as anywhere, but takes half as long again as the one above.
+INLINE Lanes fine_tanh_of(Lanes x) {
+  const Lanes doubled = 2.0f * larger(smaller(x, all(10.0f)), all(-10.0f));
+  // Beyond 1.5 x 2^23 a float has no fraction: what is added is rounded, and stands in its low bits.
+  const Lanes rounded = doubled * 1.44269504f + 12582912.0f;
+  const Lanes n = rounded - 12582912.0f;
+  const Lanes r = (doubled - n * 0.693145752f) - n * 1.42860677e-6f;  // ln 2 in two parts
+  const Lanes scale = (Lanes)(((Bits)rounded << 23) + 0x3f800000u);
+  const Lanes square = r * r;
+  const Lanes high = square * 0.00138826552f + (r * 0.00836651493f + 0.0416671969f);
+  const Lanes curve = high * square + (r * 0.166665435f + 0.49999997f);
+  const Lanes grown = scale * (curve * square + r) + (scale - 1.0f);
+  return grown / (grown + 2.0f);
+}
+
 // What players evaluate instead (`fast_tanh` of NeuralAmpModelerCore), up to 4e-3 off. Beyond
 // |x| = 1e6 it has long settled on 1.0042, and the cubes would overflow.
 INLINE Lanes players_tanh_of(Lanes x) {
@@ -45,12 +62,8 @@ INLINE Lanes activated(Lanes z, float slope) {
   return larger(z, slope * z);
 }
 
-// sigmoid(x) = (tanh(x/2) + 1) / 2, by whichever tanh is meant.
-template <Activation CURVE>
-INLINE Lanes gate_of(Lanes z) {
-  if constexpr (CURVE == Activation::players_tanh) return 0.5f * players_tanh_of(0.5f * z) + 0.5f;
-  return 0.5f * tanh_of(0.5f * z) + 0.5f;
-}
+// sigmoid(x) = (tanh(x/2) + 1) / 2; players take that of a gate exactly, whatever their tanh.
+INLINE Lanes gate_of(Lanes z) { return 0.5f * tanh_of(0.5f * z) + 0.5f; }
 
 // d a / d z, from a.
 template <Activation CURVE>

@@ -28,6 +28,7 @@ namespace {
 constexpr int LANES = AMPSCOPE_LANES;
 
 typedef float Lanes __attribute__((vector_size(4 * LANES)));
+typedef unsigned Bits __attribute__((vector_size(4 * LANES)));
 typedef float Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 // A product keeps COLUMNS vectors of each of its ROW_TILE (4) rows in registers, a correlation

@@ -52,7 +52,7 @@ void convolve_and_gate(const Layer& layer, const float* source, const float* con
     float *product = gated.row(row), *sum = total.row(row);
     for (std::ptrdiff_t t = 0; t < columns; t += LANES) {
       const Lanes curve = activated<CURVE>(load(first + t), layer.slope);
-      const Lanes gate = gate_of<CURVE>(load(second + t));
+      const Lanes gate = gate_of(load(second + t));
       store(first + t, curve);
       store(second + t, gate);
       store(product + t, curve * gate);

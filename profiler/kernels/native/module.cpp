@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "lstm.h"
 #include "module_live.h"
 #include "network.h"
 #include "pass.h"
@@ -39,6 +40,30 @@ void expect_shape(const char* what, std::size_t rows, std::size_t columns, std::
   throw std::invalid_argument(std::string(what) + " is (" + std::to_string(rows) + ", " +
                               std::to_string(columns) + "), expected (" +
                               std::to_string(own_rows) + ", " + std::to_string(own_columns) + ")");
+}
+
+constexpr std::size_t MOST_NESTED = 16;
+
+// `chain` holds a network and its weights, or several: each but the last conditions the next.
+std::unique_ptr<Player> player_of(const nb::list& chain, bool players_tanh, const Path& path) {
+  if (chain.size() > MOST_NESTED)
+    throw std::invalid_argument(std::to_string(chain.size()) + " nested networks, expected at most " +
+                                std::to_string(MOST_NESTED));
+  std::unique_ptr<Player> player;
+  for (const nb::handle part : chain) {
+    const auto weights = nb::cast<Signal>(part[1], false);
+    if (nb::isinstance<Lstm>(part[0])) {
+      if (player) throw std::invalid_argument("an LSTM takes no condition");
+      player = std::make_unique<LstmPlayer>(nb::cast<const Lstm&>(part[0]), weights.data(),
+                                            length(weights), players_tanh, path);
+    } else {
+      player = std::make_unique<WaveNetPlayer>(nb::cast<const Network&>(part[0]), weights.data(),
+                                               length(weights), players_tanh, path,
+                                               std::move(player));
+    }
+  }
+  if (!player) throw std::invalid_argument("a stream needs a network, got none");
+  return player;
 }
 
 void process(Stream& stream, const Signal& in, const Target& out) {
@@ -88,15 +113,18 @@ NB_MODULE(_native, module) {
       .def_prop_ro("weight_count", &Network::weight_count)
       .def_prop_ro("receptive_field", &Network::receptive_field);
 
+  nb::class_<Lstm>(module, "Lstm")
+      .def(nb::init<int, int, int, std::ptrdiff_t>(), "hidden_size"_a, "num_layers"_a, "outputs"_a,
+           "prewarm"_a)
+      .def_prop_ro("weight_count", &Lstm::weight_count);
+
   nb::class_<Stream>(module, "Stream")
       .def(
           "__init__",
-          [](Stream* self, const Network& network, const Signal& weights, bool players_tanh,
-             const std::string& path) {
-            new (self) Stream(std::make_unique<WaveNetPlayer>(
-                network, weights.data(), length(weights), players_tanh, path_named(path)));
+          [](Stream* self, const nb::list& chain, bool players_tanh, const std::string& path) {
+            new (self) Stream(player_of(chain, players_tanh, path_named(path)));
           },
-          "network"_a, "weights"_a.noconvert(), "players_tanh"_a, "path"_a)
+          "chain"_a, "players_tanh"_a, "path"_a)
       .def("process", &process, "block"_a.noconvert(), "out"_a.noconvert())
       .def("reset", &Stream::reset, nb::call_guard<nb::gil_scoped_release>());
 

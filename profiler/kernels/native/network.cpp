@@ -117,9 +117,13 @@ std::ptrdiff_t Network::head_history(int array) const {
 }
 
 void Network::check(const float* weights, std::ptrdiff_t count) const {
-  if (count != weight_count_)
+  check_weights(weights, count, weight_count_);
+}
+
+void check_weights(const float* weights, std::ptrdiff_t count, std::ptrdiff_t expected) {
+  if (count != expected)
     throw std::invalid_argument("got " + std::to_string(count) + " weights, expected " +
-                                std::to_string(weight_count_));
+                                std::to_string(expected));
   check_finite(weights, count, "weight");
 }
 

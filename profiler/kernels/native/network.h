@@ -60,6 +60,9 @@ class Network {
   std::ptrdiff_t weight_count_ = 0, receptive_field_ = 1;
 };
 
+// Throws std::invalid_argument unless there are `expected` weights, all of them finite.
+void check_weights(const float* weights, std::ptrdiff_t count, std::ptrdiff_t expected);
+
 // Throws std::invalid_argument, naming the first one, unless all are finite.
 void check_finite(const float* values, std::ptrdiff_t count, const char* what);
 bool all_finite(const float* values, std::ptrdiff_t count);

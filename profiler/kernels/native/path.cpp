@@ -3,6 +3,7 @@
 
 #include "correlation.h"
 #include "layer.h"
+#include "recurrence.h"
 
 namespace ampscope::AMPSCOPE_PATH {
 namespace {
@@ -292,6 +293,7 @@ void backward(const PassNet& net, float* segment, float* workspace, float* gradi
 
 }  // namespace
 
-extern const Path path{AMPSCOPE_NAME(AMPSCOPE_PATH), stream, forward, backward};
+extern const Path path{AMPSCOPE_NAME(AMPSCOPE_PATH), LANES, UNIT_VECTORS, stream, recur, forward,
+                       backward};
 
 }  // namespace ampscope::AMPSCOPE_PATH

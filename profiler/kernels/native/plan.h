@@ -95,6 +95,34 @@ struct StreamNet {
   Rows head;  // of the last array: the output, before the head scale
 };
 
+// ---- an LSTM ---------------------------------------------------------------------------------
+
+constexpr int GATES = 4;  // rows of a unit: i, f, g, o
+
+// Some units of a layer, `vectors` registers of them.
+struct LstmTile {
+  const float* weights;  // bias, then every term's, [gate][unit] each, in the order of use
+  int vectors, unit;
+};
+
+struct LstmLayer {
+  LstmTile* tiles;
+  int tile_count;
+  int inputs, terms;  // terms of h: hidden, rounded up to an even number
+  float* h;           // (STRIP + 1, pitch), moment by moment
+  float* c;           // (pitch)
+};
+
+// What pads a moment to whole vectors has weights of 0, and stays 0.
+struct LstmNet {
+  LstmLayer* layers;
+  int layer_count;
+  std::ptrdiff_t pitch;
+  const float *head, *head_bias;  // (outputs, pitch)
+  int outputs;
+  bool players_tanh;
+};
+
 // ---- forward and backward --------------------------------------------------------------------
 
 // Column 0 is the first sample of a segment. A `begin` is the first column that matters, rounded
@@ -137,8 +165,12 @@ struct PassNet {
 
 struct Path {
   const char* name;
+  int lanes;         // floats in a register
+  int unit_vectors;  // registers of units that an LSTM's tile has at most
   // `raw` and `condition` in, the last `total`'s head out: `columns` (at most STRIP) of each.
   void (*stream)(StreamNet&, int columns);
+  // `in` through an LSTM to the rows of its head: `columns` (at most STRIP) of each.
+  void (*recur)(LstmNet&, const float* in, Rows out, int columns);
   // From `driven` to the last `head_out`.
   void (*forward)(const PassNet&, float* segment, float* workspace);
   // From the last `head_gradient` to the gradient, in the order of the weights.
