@@ -1,6 +1,7 @@
 """The architectures that can be trained, by name.
 
 nano, feather, lite, standard    A1 WaveNets, 4 to 16 channels
+standard-L                       standard with L layers (1 to 13) in each array instead of 10
 a2-lite, a2-full                 A2 WaveNets, 3 and 8 channels
 lstm-H, lstm-HxL                 LSTM of H units (8 to 64), L layers (1 to 3)
 net-1, net-2                     dense networks of 32 and 4096 samples
@@ -15,7 +16,7 @@ from pydantic import AfterValidator
 from profiler.model.dense import DenseConfig
 from profiler.model.lstm import LstmConfig
 from profiler.model.network import Shape
-from profiler.model.wavenet import A2
+from profiler.model.wavenet import A2, a1_of_layers
 from profiler.model.wavenet import ARCHITECTURES as A1
 
 NAMED: dict[str, Shape] = {
@@ -31,6 +32,7 @@ DEFAULT = "standard"  # played by every player
 FAR = "a2-full"  # which reaches furthest of those that have an end
 UNITS = range(8, 65)
 LAYERS = range(1, 4)
+DEPTHS = range(1, 14)  # layers of a WaveNet's array: the last of 13 reaches back 8192 samples
 HISTORY = range(1, 16_385)  # samples: a third of a second at 48 kHz
 WIDTHS = range(1, 4097)
 
@@ -45,6 +47,12 @@ def architecture(name: str) -> Shape:
     """
     if name in NAMED:
         return NAMED[name]
+    if match := re.fullmatch(r"standard-(\d+)", name):
+        if int(match[1]) not in DEPTHS:
+            raise ValueError(
+                f"architecture {name!r}: expected standard-L of {_span(DEPTHS)} layers an array"
+            )
+        return a1_of_layers(int(match[1]))
     if match := re.fullmatch(r"lstm-(\d+)(?:x(\d+))?", name):
         units, layers = int(match[1]), int(match[2] or 1)
         if units not in UNITS or layers not in LAYERS:
@@ -62,8 +70,9 @@ def architecture(name: str) -> Shape:
             )
         return DenseConfig(history, widths)
     raise ValueError(
-        f"unknown architecture {name!r}: expected {', '.join(NAMED)}, lstm-H of {_span(UNITS)} "
-        "units, or dense-N-W-W... of N samples of history and layers of widths W"
+        f"unknown architecture {name!r}: expected {', '.join(NAMED)}, standard-L of "
+        f"{_span(DEPTHS)} layers, lstm-H of {_span(UNITS)} units, or dense-N-W-W... of N samples of history and "
+        "layers of widths W"
     )
 
 

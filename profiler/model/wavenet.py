@@ -146,6 +146,15 @@ def _a1(channels, dilations=_SHORT_FIRST):
     )
 
 
+def a1_of_layers(layers: int) -> WaveNetConfig:
+    """The standard A1 network with so many layers in both arrays, instead of ten.
+
+    The dilations are 1, 2, 4 ... in each, so it sees 4 x 2^layers - 3 samples.
+    """
+    octaves = tuple(2**octave for octave in range(layers))
+    return _a1(16, (octaves, octaves))
+
+
 ARCHITECTURES: dict[str, WaveNetConfig] = {
     "nano": _a1(4),
     "feather": _a1(8),

@@ -15,6 +15,8 @@ def test_a_name_can_say_units_layers_history_and_widths():
     assert architecture("lstm-16x2") == LstmConfig(16, 2)
     assert architecture("dense-64-16-8") == DenseConfig(64, (16, 8))
     assert architecture("net-1") == architecture("dense-32-32-32")
+    assert architecture("standard-10") == architecture("standard")
+    assert [architecture(f"standard-{n}").receptive_field for n in (3, 12)] == [29, 16_381]
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,7 @@ def test_a_name_can_say_units_layers_history_and_widths():
         ("lstm", "unknown architecture"),
         ("lstm-7", "lstm-HxL of 8 to 64 units and 1 to 3 layers"),
         ("lstm-16x4", "1 to 3 layers"),
+        ("standard-14", "standard-L of 1 to 13 layers"),
         ("dense-64", "unknown architecture"),
         ("dense-0-8", "of 1 to 16384 samples"),
         ("dense-64-8192", "widths of 1 to 4096"),
