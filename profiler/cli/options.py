@@ -73,8 +73,9 @@ _TRAINING = (
     click.option(
         "--architecture",
         type=ArchitectureType(),
-        help="Of the network: nano, feather, lite, standard, standard-L of L layers; a2-lite, a2-full; lstm-H of H units; "
-        "net-1, net-2, dense-HISTORY-WIDTH-WIDTH...  [default: by the recommended receptive field]",
+        help="Of the network: nano, feather, lite, standard, standard-L of L layers; a2-lite, "
+        "a2-full; lstm-H of H units; net-1, net-2, dense-HISTORY-WIDTH-WIDTH...  "
+        "[default: by the recommended receptive field]",
     ),
     click.option(
         "--preset",

@@ -71,8 +71,8 @@ def architecture(name: str) -> Shape:
         return DenseConfig(history, widths)
     raise ValueError(
         f"unknown architecture {name!r}: expected {', '.join(NAMED)}, standard-L of "
-        f"{_span(DEPTHS)} layers, lstm-H of {_span(UNITS)} units, or dense-N-W-W... of N samples of history and "
-        "layers of widths W"
+        f"{_span(DEPTHS)} layers, lstm-H of {_span(UNITS)} units, or dense-N-W-W... of N samples "
+        "of history and layers of widths W"
     )
 
 
