@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "rigs/README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "rigs/README.md"])
 FIGURES = ROOT / "docs/figures"
 
 
@@ -35,7 +35,7 @@ def test_every_page_can_be_reached_from_the_first():
         seen.add(page)
         paths = [(page.parent / target.partition("#")[0]).resolve() for target in targets(page)]
         waiting += [path for path in paths if path.suffix == ".md"]
-    assert not set(ROOT.glob("docs/*.md")) - seen
+    assert not set(ROOT.glob("docs/**/*.md")) - seen
 
 
 def test_every_figure_is_shown_and_can_be_drawn_anew():

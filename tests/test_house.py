@@ -46,6 +46,7 @@ HOMES = {
 
 TESTS_OF_THE_WHOLE = {
     "test_demo.py",
+    "test_experiments.py",
     "test_house.py",
     "test_real_audio.py",
     "test_refusals.py",
