@@ -85,6 +85,30 @@ class Announcement:
         return lines if self.jump is None else (*lines, str(self.jump))
 
 
+@dataclass(frozen=True)
+class LiveAnnouncement:
+    """That an instrument is about to be heard, for a person to confirm."""
+
+    what: str
+    device: str
+    input_channel: int
+    output_channels: tuple[int, ...]
+    ceiling_dbfs: float
+    seconds: float | None  # None: until it is ended
+    conditions: str  # of the rig as it stands, for the session to know it again
+    audible: bool = True
+
+    def lines(self) -> tuple[str, ...]:
+        """The announcement in words."""
+        outputs = " and ".join(map(str, self.output_channels))
+        time = "until you end it" if self.seconds is None else f"for {self.seconds:.3g} s"
+        return (
+            f"{self.what} live through {self.device}, input channel {self.input_channel}, output "
+            f"channel {outputs}",
+            f"{time}, rising to its level by 20 dB/s, nothing above {self.ceiling_dbfs:g} dBFS",
+        )
+
+
 CHECKLIST = (
     "Speaker or load connected and rated for the amp; master low; monitors down; "
     "direct monitoring off. This program cannot see any of these."

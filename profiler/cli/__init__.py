@@ -34,6 +34,7 @@ COMMANDS = {
     "verify": ("verify", "Compare an exported model with the device."),
     "export": ("export", "Write a trained model for a player."),
     "render": ("render", "Run a model over a WAV file."),
+    "play": ("play", "Play a model live through an audio interface."),
     "report": ("report", "One page about a capture, to look at."),
     "profile": ("profile", "All of it, in order: from a rig to a playable model."),
 }

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from profiler.capture import session
-from profiler.capture.safety import CHECKLIST, Announcement
+from profiler.capture.safety import CHECKLIST, Announcement, LiveAnnouncement
 from profiler.cli.course import LABEL_WIDTH, drawn
 from profiler.definitions import Record
 from profiler.errors import SafetyStop
@@ -70,7 +70,9 @@ def show_facts(facts: Iterable[tuple[str, str]]) -> None:
     stdout.print(table)
 
 
-def confirm_sound(announcement: Announcement, *, yes: bool, no_input: bool) -> None:
+def confirm_sound(
+    announcement: Announcement | LiveAnnouncement, *, yes: bool, no_input: bool
+) -> None:
     """Say what will sound, and ask; a simulated interface makes no sound.
 
     The checklist is asked once for a rig in a session; without a terminal, and without `-y`, there

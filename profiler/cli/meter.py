@@ -80,15 +80,15 @@ def bar(meter, seconds_left) -> Text:
     """The meter as a bar from -60 dBFS to full scale, with the noise, the target and the peak."""
     text = Text()
     lowest, highest = TARGET_DBFS
-    full = _column(meter.peak_dbfs)
-    noise, held = _column(meter.noise_rms_dbfs), _column(meter.highest_dbfs)
-    for column in range(BAR_WIDTH):
-        level_dbfs = LOWEST_DBFS * (1.0 - column / BAR_WIDTH)
+    full = column(meter.peak_dbfs)
+    noise, held = column(meter.noise_rms_dbfs), column(meter.highest_dbfs)
+    for place in range(BAR_WIDTH):
+        level_dbfs = LOWEST_DBFS * (1.0 - place / BAR_WIDTH)
         zone = "low" if level_dbfs < lowest else "right" if level_dbfs < highest else "hot"
-        symbol = "━" if column < full else "─" if zone == "right" else "·"
-        if column == held - 1:
+        symbol = "━" if place < full else "─" if zone == "right" else "·"
+        if place == held - 1:
             symbol, zone = "┃", "clipped" if meter.clipped else zone
-        style = "dim" if column < noise else COLOURS[zone]
+        style = "dim" if place < noise else COLOURS[zone]
         text.append(symbol, style=style)
     lying = judge(meter.highest_dbfs, meter.noise_rms_dbfs, clipped=meter.clipped)
     text.append(
@@ -140,6 +140,6 @@ def _range_words(advice):
     return f"{advice.range_db:.0f} dB above the noise"
 
 
-def _column(level_dbfs):
-    """How many columns of the bar a level fills."""
+def column(level_dbfs):
+    """How many columns of a bar a level fills."""
     return round(BAR_WIDTH * (1.0 - max(level_dbfs, LOWEST_DBFS) / LOWEST_DBFS))

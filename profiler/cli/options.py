@@ -9,7 +9,7 @@ from profiler.errors import SafetyStop
 from profiler.rig.faults import FaultName
 from profiler.rig.rig import Rig
 from profiler.stimulus.plan import SignalPlan, load_signal
-from profiler.units import Level, dbu_to_volts, parse_level
+from profiler.units import Level, dbu_to_volts, parse_level, parse_time
 
 json_output = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 yes = click.option(
@@ -159,6 +159,26 @@ class LevelType(click.ParamType):
             return parse_level(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class SecondsType(click.ParamType):
+    """A time with its unit, such as 10s; at least so long."""
+
+    name = "time"
+
+    def __init__(self, least: float):
+        self._least = least
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, float):
+            return value
+        try:
+            duration = parse_time(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if duration.unit != "s" or duration.value < self._least:
+            self.fail(f"expected {self._least:g}s or more, got {value!r}", param, ctx)
+        return duration.value
 
 
 level = click.option(

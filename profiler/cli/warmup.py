@@ -6,30 +6,13 @@ from rich.text import Text
 
 from profiler.cli import console, options
 from profiler.cli.capture import connected, refuse_file_rig
-from profiler.units import parse_time, spoken_percent, spoken_time
+from profiler.units import spoken_percent, spoken_time
 
 WORDS_COLUMNS = 42  # of a terminal's, beside the bars
 FEWEST_BARS = 8
 BLOCKS = "▁▂▃▄▅▆▇█"
 LEAST_RANGE_DB = 0.1  # from the bottom of the plot to its top: noise should look small
 LEAST_RANGE_THD = 5e-4
-
-
-class _Seconds(click.ParamType):
-    """A time with its unit, such as 10s."""
-
-    name = "time"
-
-    def convert(self, value, param, ctx):
-        if isinstance(value, float):
-            return value
-        try:
-            duration = parse_time(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if duration.unit != "s" or duration.value < 2.0:
-            self.fail(f"expected 2s or more, got {value!r}", param, ctx)
-        return duration.value
 
 
 @click.command()
@@ -44,7 +27,7 @@ class _Seconds(click.ParamType):
 @click.option(
     "--every",
     "every_seconds",
-    type=_Seconds(),
+    type=options.SecondsType(2.0),
     default="10s",
     show_default=True,
     help="From one burst to the next.",

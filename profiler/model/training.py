@@ -60,8 +60,12 @@ from profiler.model.wavenet import single_torch_thread
 
 SAVE_SECONDS = 5.0  # between two saved states: what a kill costs at most
 PROGRESS_SECONDS = 0.25
+FIRST_WINDOWS = 2  # a step, while the error is so large that more of them say the same
+FIRST_STEPS, FIRST_SHARE = 400, 0.1  # that this is for; of the steps of a short run
 VALIDATIONS = 50  # of a whole run, at most
-VALIDATION_SHARE = 0.05  # of the time, at most, but for the last one
+VALIDATION_SHARE = 0.05  # of the time, at most, but for the last one and the first seconds
+EARLY_VALIDATION = 0.25  # of the interval that this makes: when the first one comes,
+EARLY_GROWTH = 0.5  # and each after so much of what was trained before it
 FORWARD_SHARE = 0.3  # of the time of a training sample: what a sample of validation takes
 MEASURING_STEPS = 8  # before the first plan; the very first one also warms up
 RANGE_OF_STEPS = 20  # a run of fewer times the steps of a range test has no such test
@@ -353,7 +357,10 @@ class _Run:
         self.threads = threads
         held_out = sum(stretch.stop - stretch.start for stretch in dataset.validate)
         worth = FORWARD_SHARE * held_out / VALIDATION_SHARE  # in training samples
-        self.validation_steps = math.ceil(worth / (self.options.batch * self.options.window))
+        self.validation_windows = worth / self.options.window
+        self.first_steps = FIRST_STEPS
+        if self.options.steps is not None:
+            self.first_steps = min(FIRST_STEPS, int(FIRST_SHARE * self.options.steps))
         self._epoch: tuple[int, list[tuple[int, int]]] = (-1, [])
         self._check_length()
 
@@ -376,7 +383,8 @@ class _Run:
                         self.seconds = time.perf_counter() - started
                         self.finished = self._is_over()
                     self._plan(rate_from)
-                    if self.step == self.ramp + 1 or self.seconds - rate_from[1] > 2 * SAVE_SECONDS:
+                    begun = self.step in (self.ramp + 1, self.first_steps)
+                    if begun or self.seconds - rate_from[1] > 2 * SAVE_SECONDS:
                         rate_from = (self.step, self.seconds)
                     if self.finished or self.seconds - saved >= SAVE_SECONDS:
                         self._save()
@@ -442,7 +450,7 @@ class _Run:
         if wrong is None and not np.isfinite(gradient).all():
             wrong = "the gradient is not finite"
         if wrong is None:
-            rate = self.guard.rate * self.rate * one_cycle(self.fraction)
+            rate = self.guard.rate * self.rate * one_cycle(self.fraction, self._length())
             weights = self.weights + self.optimiser.step(clipped(gradient), rate)
             if not np.isfinite(weights).all():
                 wrong = "the weights are not finite"
@@ -500,8 +508,14 @@ class _Run:
         due = self.fraction >= 1.0 or (self.planned is not None and self.step == self.planned)
         if self.planned is None:
             return due
-        interval = max(self.validation_steps, self.planned // VALIDATIONS)
-        return due or self.step - self.validated >= interval
+        least = self.validation_windows
+        usual = max(least, (self._drawn(self.planned) - self._drawn(self.ramp)) / VALIDATIONS)
+        early = max(
+            EARLY_VALIDATION * least,
+            EARLY_GROWTH * (self._drawn(self.validated) - self._drawn(self.ramp)),
+        )
+        since = self._drawn(self.step) - self._drawn(max(self.validated, self.ramp))
+        return due or since >= min(usual, early)
 
     def _validate(self):
         jobs = tiling(self.dataset.validate, self.options.window)
@@ -550,18 +564,30 @@ class _Run:
 
     def _batch(self):
         """The windows of this step: every epoch has its own grid and order."""
-        epoch, place = divmod(self.step, self._steps_an_epoch)
+        epoch, place = divmod(self._drawn(self.step), self._windows_an_epoch)
         if self._epoch[0] != epoch:
             random = np.random.default_rng([self.options.seed, epoch])
             offset = int(random.integers(self.options.window))
             grid = windows(self.dataset.train, self.options.window, offset)
             self._epoch = (epoch, [grid[index] for index in random.permutation(len(grid))])
-        return self._epoch[1][place * self.options.batch : (place + 1) * self.options.batch]
+        count = self._drawn(self.step + 1) - self._drawn(self.step)
+        return self._epoch[1][place : min(place + count, self._windows_an_epoch)]
+
+    def _drawn(self, step):
+        """How many windows the steps before this one are due."""
+        few = min(FIRST_WINDOWS, self.options.batch)
+        return few * min(step, self.first_steps) + self.options.batch * max(
+            0, step - self.first_steps
+        )
+
+    def _length(self):
+        """Steps of the schedule, as far as is known."""
+        return (self.planned or 0) - self.ramp
 
     def _check_length(self):
         fewest = len(windows(self.dataset.train, self.options.window, self.options.window - 1))
-        self._steps_an_epoch = fewest // self.options.batch
-        if self._steps_an_epoch == 0:
+        self._windows_an_epoch = fewest // self.options.batch * self.options.batch
+        if self._windows_an_epoch == 0:
             seconds = sum(s.stop - s.start for s in self.dataset.train) / self.dataset.sample_rate
             needed = (self.options.batch + 1) * self.options.window / self.dataset.sample_rate
             raise TrainingError(
@@ -586,6 +612,7 @@ class _Run:
             return
         steps, seconds = self.step - rate_from[0], self.seconds - rate_from[1]
         rate = steps / seconds if steps > 0 else 0.0
+        drawn = self._drawn(self.step) - self._drawn(rate_from[0])
         left = self.planned - self.step if self.planned else None
         self.on_progress(
             TrainingProgress(
@@ -597,7 +624,7 @@ class _Run:
                 self.losses[-1] if self.losses else self.history[-1].training_loss,
                 self.history[-1].validation_esr if self.history else None,
                 self.best_row.validation_esr if self.best_row else None,
-                rate * self.options.batch * self.options.window,
+                drawn / seconds * self.options.window if steps > 0 else 0.0,
                 self.rate,
                 self.guard.rollbacks,
                 self.floor,

@@ -1,7 +1,8 @@
 """Real audio through PortAudio: ASIO, WASAPI, Core Audio, ALSA or JACK.
 
 A stream is played and recorded by `transport.Transport`, whose callback only copies. Here are the
-choice of devices, the stream, and the watchdog.
+choice of devices, the stream, and the watchdog. A live stream has a callback of native code, which
+is handed to PortAudio as an address: no block of it waits for the interpreter.
 
 What is not believed
 --------------------
@@ -28,7 +29,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -48,6 +49,8 @@ STALLED_STOP_LIMIT_SECONDS = 0.3  # a driver that stalled nearly never answers
 FADE_LIMIT_SECONDS = 0.5
 FEEDER_PATIENCE_SECONDS = 0.5  # it ends by itself, unless the stimulus does not come
 WRITER_PATIENCE_SECONDS = 10.0  # for a single block: a disk may have to wake
+
+LIVE_BLOCK = 64  # frames, where neither the player nor a JACK server says it
 
 # The interpreter hands over between threads every 5 ms, as long as a whole block at 48 kHz.
 SWITCH_SECONDS = 0.0005
@@ -191,20 +194,12 @@ class PortAudio:
 
     def _watch(self, driver, stream, transport, interrupted):
         """Wait for the end of the sound; `_Hung` when the driver stalls before it."""
-        ticks, quiet, before = transport.ticks, 0.0, time.monotonic()
+        pulse = _Pulse(driver, stream, transport.ticks)
         while not transport.silent:
             time.sleep(POLL_SECONDS)
-            now = time.monotonic()
             if interrupted:
                 transport.stop()
-            if transport.ticks != ticks:
-                ticks, quiet = transport.ticks, 0.0
-            else:
-                # A poll that comes late itself proves nothing about the driver.
-                quiet += min(now - before, 5 * POLL_SECONDS)
-                if quiet > STALL_SECONDS or not driver.call(_active, stream, limit=STALL_SECONDS):
-                    raise _Hung
-            before = now
+            pulse.feel(transport.ticks)
 
 
 def _raise_what_ended_it(transport, interrupted):
@@ -212,6 +207,90 @@ def _raise_what_ended_it(transport, interrupted):
         raise transport.failure
     if interrupted:
         raise KeyboardInterrupt
+
+
+class LiveCallback(Protocol):
+    """Native code that plays, and what must be known of it to begin and end."""
+
+    @property
+    def callback_address(self) -> int: ...
+
+    @property
+    def address(self) -> int: ...
+
+    @property
+    def blocks(self) -> int: ...
+
+    @property
+    def silent(self) -> bool: ...
+
+    def fade_out(self) -> None: ...
+
+
+class LivePortAudio:
+    """The way to play live through a real interface.
+
+    Of the interface's `block_size`, 0 means 64 frames, or what a JACK server says: another number
+    than the server's own would add so many samples to the round trip.
+
+    Attributes
+    ----------
+    device : str
+        Both devices, where they are two.
+    inputs, outputs : int
+        Channels of the buffers that the callback is given.
+
+    Raises
+    ------
+    InterfaceError
+        As for `PortAudio`.
+    """
+
+    def __init__(self, interface: PortAudioInterface):
+        self._interface = interface
+        with _portaudio() as driver:
+            route = driver.call(_Route.find, driver.sounddevice, interface)
+        self.device = str(route)
+        self.inputs, self.outputs = route.channels
+
+    def run(self, live: LiveCallback, look: Callable[[], bool]) -> None:
+        """Play until `look`, called every 20 ms, is no longer True, or the sound has ended itself.
+
+        Raises
+        ------
+        InterfaceError
+            The stream cannot be opened, or the driver stalled.
+        KeyboardInterrupt
+            Ctrl-C: the sound was faded out. What `look` raises also ends it with a fade.
+        """
+        stalled = False
+        with _interrupts_held() as interrupted, _portaudio() as driver:
+            route = driver.call(_Route.find, driver.sounddevice, self._interface)
+            stream = driver.call(route.open_live, driver.sounddevice, live)
+            try:
+                driver.call(route.start, driver.sounddevice, stream)
+                pulse = _Pulse(driver, stream, live.blocks)
+                while not (interrupted or live.silent) and look():
+                    time.sleep(POLL_SECONDS)
+                    pulse.feel(live.blocks)
+            except _Hung:
+                stalled = True
+            finally:
+                if not stalled:
+                    live.fade_out()
+                    _wait_until(lambda: live.silent, FADE_LIMIT_SECONDS)
+                if not _let_go(driver, stream, stalled):
+                    _played_for_ever.append(live)  # its callback may come back to life
+        if stalled:
+            raise InterfaceError(
+                f"{route}: the audio stopped coming after {live.blocks} blocks: see that the "
+                "interface is plugged in and its driver or server runs, then play again"
+            )
+        if interrupted:
+            raise KeyboardInterrupt
+
+
+_played_for_ever: list[LiveCallback] = []
 
 
 def choose_device(
@@ -355,10 +434,33 @@ class _Route:
                 callback=callback,
             )
         except (sd.PortAudioError, ValueError) as error:
-            raise InterfaceError(
-                f"{self}: the stream cannot be opened ({_one_line(error)}): close what else uses "
-                "the interface, then try again"
-            ) from None
+            raise self._not_opened(error) from None
+
+    def open_live(self, sd, live):
+        block = self.block_size
+        if not block and not self.send.host_api.startswith("JACK"):
+            block = LIVE_BLOCK
+        try:
+            return sd._StreamBase(  # made for callbacks in C
+                "duplex",
+                samplerate=self.sample_rate,
+                blocksize=block,
+                device=self.indices,
+                channels=self.channels,
+                dtype="float32",
+                latency="low",
+                dither_off=True,
+                callback=live.callback_address,
+                userdata=sd._ffi.cast("void *", live.address),
+            )
+        except (sd.PortAudioError, ValueError) as error:
+            raise self._not_opened(error) from None
+
+    def _not_opened(self, error):
+        return InterfaceError(
+            f"{self}: the stream cannot be opened ({_one_line(error)}): close what else uses "
+            "the interface, then try again"
+        )
 
     def start(self, sd, stream):
         try:
@@ -546,16 +648,10 @@ def _end(driver, stream, transport, writer, stalled):
     """
     if not stalled:
         transport.stop()
-        until = time.monotonic() + FADE_LIMIT_SECONDS
-        while not transport.silent and time.monotonic() < until:
-            time.sleep(POLL_SECONDS)
+        _wait_until(lambda: transport.silent, FADE_LIMIT_SECONDS)
     transport.silent = True  # should the driver come back to life
     notes = ()
-    limit = STALLED_STOP_LIMIT_SECONDS if stalled else STOP_LIMIT_SECONDS
-    try:
-        driver.call(stream.stop, limit=limit)
-        driver.call(stream.close, limit=limit)
-    except _Hung:
+    if not _let_go(driver, stream, stalled):
         notes = ("the driver did not let go of the stream after the take",)
     transport.close()
     if not writer.finish(lambda: transport.handed, WRITER_PATIENCE_SECONDS):
@@ -566,6 +662,44 @@ def _end(driver, stream, transport, writer, stalled):
             )
         )
     return notes
+
+
+def _wait_until(true, limit_seconds):
+    until = time.monotonic() + limit_seconds
+    while not true() and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+
+
+def _let_go(driver, stream, stalled):
+    """Whether the driver gave the stream back."""
+    limit = STALLED_STOP_LIMIT_SECONDS if stalled else STOP_LIMIT_SECONDS
+    try:
+        driver.call(stream.stop, limit=limit)
+        driver.call(stream.close, limit=limit)
+    except _Hung:
+        return False
+    return True
+
+
+class _Pulse:
+    """Whether the driver still calls back."""
+
+    def __init__(self, driver, stream, beats):
+        self._driver, self._stream = driver, stream
+        self._beats, self._quiet, self._before = beats, 0.0, time.monotonic()
+
+    def feel(self, beats):
+        """`_Hung` when there was no beat for too long."""
+        now = time.monotonic()
+        if beats != self._beats:
+            self._beats, self._quiet = beats, 0.0
+        else:
+            # A poll that comes late itself proves nothing about the driver.
+            self._quiet += min(now - self._before, 5 * POLL_SECONDS)
+            active = self._driver.call(_active, self._stream, limit=STALL_SECONDS)
+            if self._quiet > STALL_SECONDS or not active:
+                raise _Hung
+        self._before = now
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include "convolver.h"
+#include "live.h"
 #include "lstm.h"
 #include "network.h"
 #include "pass.h"
@@ -283,6 +285,42 @@ static void overflow(const Path& path) {
   for (float value : out) expect(std::isfinite(value), "a state never overflows");
 }
 
+// ---- live playing ----------------------------------------------------------------------------
+
+static std::shared_ptr<Convolver> a_cabinet(std::ptrdiff_t taps) {
+  return std::make_shared<Convolver>(noise(taps, 0.02f).data(), taps);
+}
+
+static Voice a_voice(const Path& path, std::ptrdiff_t taps) {
+  const Network network(a1(2));
+  return {stream_of(network, noise(network.weight_count(), 0.05f), path), a_cabinet(taps)};
+}
+
+// A driver of any block sizes and channels, and an owner who keeps switching.
+static void play_live(const Path& path) {
+  Live live({48000, 3, 1, 2, {0, 1}}, 0.9f, 0.01);
+  for (int block = 0; block < 400; block++) {
+    if (block % 40 == 0) live.play(a_voice(path, between(1, 500)));
+    if (block % 7 == 0) live.free_old();
+    live.set_gains(0.1f * static_cast<float>(between(0, 20)), 0.5f);
+    const std::ptrdiff_t frames = between(0, 200);
+    const std::vector<float> in = noise(3 * frames);
+    std::vector<float> out(static_cast<std::size_t>(2 * frames), 7.0f);
+    live.callback(in.data(), out.data(), frames, 0);
+    for (float sample : out) expect(std::fabs(sample) <= 0.9f, "nothing is above the ceiling");
+  }
+  expect(live.ending() == Live::Ending::none, "nothing ended it");
+  live.callback(nullptr, nullptr, 64, 0);
+  live.fade_out();
+  std::vector<float> out(2 * 960);
+  live.callback(nullptr, out.data(), 960, 0);
+  expect(live.silent() && out.back() == 0.0f, "it has faded out");
+  live.play(a_voice(path, 3));  // that is never taken
+  expect_refusal([] { Live({48000, 1, 1, 1, {0}}, 1.0f, 0.0); }, "an input that is not there");
+  expect_refusal([] { Convolver(nullptr, 0); }, "no impulse response");
+  expect_refusal([&] { live.play({}); }, "a voice without a network");
+}
+
 static int stress() {
   for (const Path* path : usable_paths()) {
     compare(Network(a1(4)), *path, between(1, 300), 2);
@@ -296,6 +334,7 @@ static int stress() {
       }
     partitions(*nested(*path));
     overflow(*path);
+    play_live(*path);
     std::printf("%s: no complaint\n", path->name);
   }
   refusals();
@@ -322,6 +361,15 @@ static int count_allocations(long blocks) {
     stream->reset();
     counted += allocations - before;
   }
+  Live live({48000, 1, 0, 1, {0}}, 1.0f, 0.0);
+  live.play(a_voice(*usable_paths().front(), 3000));
+  live.callback(signal.data(), out, 128, 0);
+  live.play(a_voice(*usable_paths().front(), 3000));
+  const long before = allocations;  // while one voice takes over from another
+  for (long block = 0; block < blocks / 20; block++)
+    live.callback(signal.data(), out, 1 + block % 128, 0);
+  counted += allocations - before;
+  expect(!live.switching(), "the other voice has taken over");
   expect(allocations > 0, "allocations are counted at all");
   std::printf("%ld allocations in %ld blocks\n", counted, blocks);
   return counted == 0 ? 0 : 1;

@@ -84,6 +84,12 @@ def test_the_schedule_rises_to_its_peak_and_falls_to_a_hundredth():
     assert rates[-1] == pytest.approx(0.01)
 
 
+def test_the_warm_up_of_a_long_schedule_takes_thirty_steps():
+    rates = [one_cycle(step / 6000, 6000) for step in range(6000)]
+    assert np.argmax(rates) == 30
+    assert one_cycle(0.04, 500) == one_cycle(0.04)  # a short one takes a twentieth
+
+
 def test_the_average_of_constant_weights_is_soon_those_weights():
     average = np.zeros(2, np.float32)
     for step in range(1, 401):

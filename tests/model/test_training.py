@@ -307,8 +307,8 @@ def test_a_gradient_that_is_not_finite_is_noticed_before_the_weights_are_touched
 def test_a_training_whose_rate_runs_away_comes_back(capture, tmp_path, monkeypatch):
     rates = training.one_cycle
 
-    def running_away(fraction):
-        return 300.0 if 0.5 <= fraction < 0.53 else rates(fraction)
+    def running_away(fraction, steps):
+        return 300.0 if 0.5 <= fraction < 0.53 else rates(fraction, steps)
 
     monkeypatch.setattr(training, "one_cycle", running_away)
     model = train([capture], tmp_path / "m", options(steps=400))
@@ -318,6 +318,21 @@ def test_a_training_whose_rate_runs_away_comes_back(capture, tmp_path, monkeypat
     monkeypatch.setattr(training.Guard, "objection", lambda self, loss: None)
     unguarded = train([capture], tmp_path / "unguarded", options(steps=400))
     assert unguarded.history[-1].validation_esr > 10 * model.history[-1].validation_esr
+
+
+def test_the_first_steps_take_two_windows_and_none_is_left_out(capture, tmp_path, monkeypatch):
+    taken = []
+    batch = training._Run._batch
+
+    def noted(self):
+        taken.append(batch(self))
+        return taken[-1]
+
+    monkeypatch.setattr(training._Run, "_batch", noted)
+    train([capture], tmp_path / "m", options(steps=40, batch=3))
+    assert [len(windows) for windows in taken[:7]] == [2, 2, 2, 2, 3, 3, 3]
+    drawn = [window for windows in taken[:7] for window in windows]
+    assert len(set(drawn)) == len(drawn)
 
 
 def test_a_run_that_was_taken_back_resumes_to_the_same_end(capture, tmp_path, monkeypatch):

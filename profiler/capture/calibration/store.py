@@ -15,6 +15,7 @@ from profiler.capture.calibration.levels import (
 )
 from profiler.capture.calibration.validity import (
     conditions,
+    live_conditions,
     return_conditions,
     send_conditions,
 )
@@ -30,6 +31,11 @@ _WITHOUT = {"send": ", and a loopback alone gives only out + in: never a voltage
 def store(rig: Rig, calibration: LatencyCalibration) -> Path:
     """Keep a latency under the user's data folder."""
     return _store("latency", conditions(rig), calibration)
+
+
+def store_live(rig: Rig, calibration: LatencyCalibration) -> Path:
+    """Keep the round trip of live playing."""
+    return _store("live", live_conditions(rig), calibration)
 
 
 def store_send(rig: Rig, calibration: SendCalibration) -> Path:
@@ -48,6 +54,11 @@ def stored(rig: Rig) -> LatencyCalibration | None:
     if rig.interface.driver == "file":
         return None
     return _stored("latency", conditions(rig), LatencyCalibration)
+
+
+def stored_live(rig: Rig) -> LatencyCalibration | None:
+    """The round trip of live playing, if it was measured."""
+    return _stored("live", live_conditions(rig), LatencyCalibration)
 
 
 def stored_send(rig: Rig) -> SendCalibration | None:

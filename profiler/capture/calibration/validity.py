@@ -35,6 +35,11 @@ def conditions(rig: Rig) -> Conditions:
     return _conditions(rig, _LATENCY_KEYS)
 
 
+def live_conditions(rig: Rig) -> Conditions:
+    """What the round trip depends on where an instrument is played live."""
+    return conditions(rig) | {"latency": "low"}
+
+
 def send_conditions(rig: Rig) -> Conditions:
     """What the level of the send depends on."""
     return _conditions(rig, _SEND_KEYS)

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "lstm.h"
+#include "module_live.h"
 #include "network.h"
 #include "pass.h"
 #include "paths.h"
@@ -155,4 +156,6 @@ NB_MODULE(_native, module) {
             pass.backward(dy.data(), gradient.data());
           },
           "dy"_a.noconvert(), "gradient"_a.noconvert());
+
+  define_live(module);
 }
