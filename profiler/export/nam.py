@@ -4,8 +4,9 @@ A JSON object: `version`, `architecture`, `config`, `weights` (one flat list), `
 `metadata`. A1 WaveNets and LSTMs are written as version 0.5.4 with the keys of that time, which
 every player takes; A2 WaveNets as 0.7.0, which players since core 0.4.1 take. Read are those of
 versions 0.5 to 0.7; whatever a newer file may hold beyond is refused by name. A *container* holds
-several whole models, the smallest first, for a player's quality knob. A cabinet is written and
-read as a *Linear* model: its impulse response is all that is in it.
+several whole models, the smallest first, for a player's quality knob. A WaveNet may hold another
+model, whose outputs condition its layers (`condition_dsp`): that is read, not written. A cabinet is
+written and read as a *Linear* model: its impulse response is all that is in it.
 
 Conventions
 -----------
@@ -50,6 +51,8 @@ from profiler.units import db_to_amplitude, rms_dbfs
 
 VERSION = "0.5.4"
 A2_VERSION = "0.7.0"  # the first that can say what an A2 is, and hold several models
+
+MOST_NESTED = 8  # models that condition each other, in a file that is read
 
 # Loudness is the level of the output for a guitar of this level: that of the NAM trainer's own
 # reference clip, whose samples are not ours to ship.
@@ -221,6 +224,11 @@ def check_playable(config: Shape) -> None:
 def _content(path, network, metadata):
     """The whole object of a `.nam`."""
     check_playable(network.config)
+    if network.condition is not None:
+        raise ExportError(
+            f"{path}: a model that another one conditions is read and played, not written: copy "
+            "the file that it came from"
+        )
     weights = np.asarray(network.weights, np.float32)
     if weights.shape != (network.config.parameter_count,) or not np.isfinite(weights).all():
         raise ExportError(
@@ -333,21 +341,55 @@ def _submodels(file, path):
     return tuple(loaded)
 
 
-def _loaded(file, path):
+def _loaded(file, path, *, outputs=1, depth=0):
+    """A model; one that conditions another, at some depth, may have any number of outputs."""
+    condition = None
     if file.architecture == "Linear":
         raise ExportError(
             f"{path}: is a Linear model, an impulse response and no amp: load it as a cabinet"
         )
     config: Shape
     if file.architecture == "WaveNet":
-        config = wavenet_config(file.config, path)
+        condition = _conditioning(file, path, depth)
+        conditions = _outputs_of(condition) if condition else 1
+        config = wavenet_config(file.config, path, conditions=conditions, outputs=outputs)
     elif file.architecture == "LSTM":
         found = validated(_LstmConfig, file.config, path, "config", "an LSTM")
-        config = LstmConfig(found.hidden_size, found.num_layers)
+        if outputs not in (None, found.out_channels):
+            raise ExportError(
+                f"{path}: config.out_channels is {found.out_channels}, expected {outputs}"
+            )
+        config = LstmConfig(found.hidden_size, found.num_layers, found.out_channels)
     else:
         raise ExportError(f"{path}: is a {file.architecture} model, expected a WaveNet or an LSTM")
     weights = weights_of(file, config.parameter_count, path)
-    return LoadedModel(path, Network(config, weights, file.rate), file.metadata or {})
+    network = Network(config, weights, file.rate, condition)
+    return LoadedModel(path, network, file.metadata or {})
+
+
+def _conditioning(file, path, depth):
+    """The model in a WaveNet whose outputs condition its layers; None where there is none."""
+    inside = file.config.get("condition_dsp")
+    if inside is None:
+        return None
+    where = "config.condition_dsp"
+    if depth == MOST_NESTED:
+        raise ExportError(f"{path}: {where}: more than {MOST_NESTED} models in each other")
+    model = validated(File, inside, path, where, "a model")
+    check_version(model, path)
+    condition = _loaded(model, path, outputs=None, depth=depth + 1).network
+    if None not in (condition.sample_rate, file.rate) and condition.sample_rate != file.rate:
+        raise ExportError(
+            f"{path}: {where} is of {condition.sample_rate} Hz, but the model that it conditions "
+            f"of {file.rate} Hz"
+        )
+    return condition
+
+
+def _outputs_of(network):
+    if isinstance(network.config, LstmConfig):
+        return network.config.outputs
+    return network.config.arrays[-1].head_size
 
 
 def read_linear(path: Path) -> LinearModel:
@@ -398,6 +440,7 @@ class _LstmConfig(Keys):
     input_size: Literal[1]
     hidden_size: Annotated[int, Field(ge=1, le=1024)]
     num_layers: Annotated[int, Field(ge=1, le=64)]
+    out_channels: Annotated[int, Field(ge=1, le=1024)] = 1
 
 
 class _Submodel(Keys):

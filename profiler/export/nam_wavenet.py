@@ -6,8 +6,6 @@ present. Both are read in either keys; what a file may hold beyond (bottlenecks,
 convolutions, other activations) is refused by name.
 """
 
-from typing import Literal
-
 from pydantic import ConfigDict, Field
 
 from profiler.errors import ExportError
@@ -19,7 +17,7 @@ class _LegacyLayer(Keys):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     input_size: Count
-    condition_size: Literal[1]
+    condition_size: Count
     head_size: Count
     channels: Count
     kernel_size: Count | list[Count]
@@ -47,12 +45,22 @@ _ABSENT = {
 }
 
 
-def wavenet_config(config: dict, path) -> WaveNetConfig:
-    """The shape that a file describes."""
+def wavenet_config(
+    config: dict, path, *, conditions: int = 1, outputs: int | None = 1
+) -> WaveNetConfig:
+    """The shape that a file describes.
+
+    Parameters
+    ----------
+    conditions : int
+        Signals that drive its layers: 1, the input, unless its `condition_dsp` has others.
+    outputs : int, optional
+        As many as it must have; any number of them for None.
+    """
     layers = config.get("layers")
     if not isinstance(layers, list) or not layers:
         raise ExportError(f"{path}: config.layers: expected a list of layer arrays")
-    for key, expected in (("head", None), ("condition_dsp", None), ("in_channels", 1)):
+    for key, expected in (("head", None), ("in_channels", 1)):
         if config.get(key, expected) != expected:
             raise ExportError(
                 f"{path}: config.{key} is set, which an A1 or A2 WaveNet does not have"
@@ -60,7 +68,7 @@ def wavenet_config(config: dict, path) -> WaveNetConfig:
     arrays = tuple(
         _array(layer, path, f"config.layers.{number}") for number, layer in enumerate(layers)
     )
-    _check_chain(arrays, path)
+    _check_chain(arrays, path, conditions, outputs)
     return WaveNetConfig(arrays)
 
 
@@ -81,6 +89,7 @@ def _array(layer, path, where):
         value.head_size,
         tuple(value.dilations),
         tuple(sizes) if isinstance(sizes, list) else sizes,
+        condition_size=value.condition_size,
         gated=value.gated,
         head_bias=value.head_bias,
         activation=value.activation,
@@ -135,8 +144,8 @@ def _plain(value):
     return value
 
 
-def _check_chain(arrays, path):
-    """Every array must take what the one before gives, and the last give one output."""
+def _check_chain(arrays, path, conditions, outputs):
+    """Every array must take what the one before gives and what drives them all."""
     if any(array.head_taps > 1 for array in arrays[:-1]):
         raise ExportError(f"{path}: a head of more than one tap before the last array")
     inputs, heads = 1, arrays[0].channels
@@ -146,10 +155,15 @@ def _check_chain(arrays, path):
                 f"{path}: config.layers.{number} has {array.input_size} inputs and "
                 f"{array.channels} channels, expected {inputs} and {heads}"
             )
+        if array.condition_size != conditions:
+            raise ExportError(
+                f"{path}: config.layers.{number}.condition_size is {array.condition_size}, but "
+                f"what drives its layers has {conditions} signals"
+            )
         inputs = array.channels
         heads = array.head_size
-    if heads != 1:
-        raise ExportError(f"{path}: the last head has {heads} outputs, expected 1")
+    if outputs not in (None, heads):
+        raise ExportError(f"{path}: the last head has {heads} outputs, expected {outputs}")
 
 
 def is_legacy(config: WaveNetConfig) -> bool:

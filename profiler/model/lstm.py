@@ -34,10 +34,11 @@ FORGET_BIAS = 2.0  # to begin with, so that the state lasts (Jozefowicz et al., 
 
 @dataclass(frozen=True)
 class LstmConfig(Shape):
-    """The shape of an LSTM with one input and one output."""
+    """The shape of an LSTM with one input; several outputs condition another network."""
 
     hidden_size: int
     num_layers: int = 1
+    outputs: int = 1
 
     recurrent = True
 
@@ -61,8 +62,8 @@ class LstmConfig(Shape):
             yield "bias", layer, -1, (4 * size,)
             yield "first_h", layer, -1, (size,)
             yield "first_c", layer, -1, (size,)
-        yield "head", self.num_layers, -1, (1, size)
-        yield "head_bias", self.num_layers, -1, (1,)
+        yield "head", self.num_layers, -1, (self.outputs, size)
+        yield "head_bias", self.num_layers, -1, (self.outputs,)
 
     def initial_weights(self, seed: int) -> np.ndarray:
         """Uniform within 1/sqrt(hidden_size), as torch draws them; gates that do not forget."""
@@ -231,16 +232,20 @@ class Streamer:
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """The next block of output, `(n,)` float32, for the next `(n,)` samples of input."""
+        return self.signals(block)[0]
+
+    def signals(self, block: np.ndarray) -> np.ndarray:
+        """The same of every output, `(outputs, n)`."""
         signal = torch.from_numpy(np.array(block, np.float32))
         if not len(signal):
-            return np.empty(0, np.float32)
+            return np.empty((len(self._tensors.head), 0), np.float32)
         with torch.no_grad():
             advance = self._step_by_step if self._fast else self._tensors.run
             parts = []
             for part in signal.split(_COLUMNS):
                 hidden, self._states = advance(part[:, None], self._states)
-                parts.append(hidden[:, 0] @ self._tensors.head[0] + self._tensors.head_bias)
-        return torch.cat(parts).numpy()
+                parts.append(hidden[:, 0] @ self._tensors.head.t() + self._tensors.head_bias)
+        return torch.cat(parts).t().contiguous().numpy()
 
     def _step_by_step(self, x, states):
         h, c = (state[:, 0].numpy().copy() for state in states)

@@ -106,6 +106,9 @@ class Network:
     config: Shape
     weights: np.ndarray  # (parameter_count,) float32, for samples in and samples out
     sample_rate: int | None  # None where a file does not say
+    # Its outputs condition the layers of a WaveNet, which is then played, not trained; None: the
+    # input does.
+    condition: "Network | None" = None
 
 
 class TrainingPass(Protocol):

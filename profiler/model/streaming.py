@@ -54,7 +54,12 @@ def player_of(model: Network, *, fast_tanh: bool = False, engine: EngineChoice =
     hindrance = kernels.why_not()
     if hindrance is None:
         try:
-            return kernels.Stream(_native(model), model.weights, players_tanh=fast_tanh)
+            return kernels.Stream(
+                _native(model),
+                model.weights,
+                condition=_condition(model.condition),
+                players_tanh=fast_tanh,
+            )
         except ValueError as error:
             hindrance = f"the native kernels cannot play this network ({error})"
     if engine == "native":
@@ -64,10 +69,22 @@ def player_of(model: Network, *, fast_tanh: bool = False, engine: EngineChoice =
 
 def _native(model):
     """The shape of a network, as the native kernels play it."""
-    if isinstance(model.config, lstm.LstmConfig):
-        silence = lstm.prewarm_samples(model.sample_rate)
-        return kernels.Lstm(model.config.hidden_size, model.config.num_layers, prewarm=silence)
-    return native_network(model.config)
+    config = model.config
+    if isinstance(config, lstm.LstmConfig):
+        return kernels.Lstm(
+            config.hidden_size,
+            config.num_layers,
+            outputs=config.outputs,
+            prewarm=lstm.prewarm_samples(model.sample_rate),
+        )
+    return native_network(config)
+
+
+def _condition(model):
+    """What conditions a network, as the native kernels take it."""
+    if model is None:
+        return None
+    return kernels.Condition(_native(model), model.weights, _condition(model.condition))
 
 
 class Streamer:
@@ -81,6 +98,8 @@ class Streamer:
     """
 
     def __init__(self, model: WaveNet, *, fast_tanh: bool = False):
+        inner = model.condition
+        self._conditioning = inner and _STREAMERS[type(inner.config)](inner, fast_tanh=fast_tanh)
         self._weights = pack(model.config, model.weights)
         self._tanh = fast_tanh_ if fast_tanh else tanh_
         self._histories = [
@@ -99,15 +118,24 @@ class Streamer:
 
     def process(self, block: np.ndarray) -> np.ndarray:
         """The next block of output, `(n,)` float32, for the next `(n,)` samples of input."""
+        return self.signals(block)[0]
+
+    def signals(self, block: np.ndarray) -> np.ndarray:
+        """The same of every output, `(outputs, n)`."""
         signal = torch.from_numpy(np.array(block, np.float32))
         with torch.no_grad(), single_torch_thread():
             parts = [self._advance(part) for part in signal.split(_COLUMNS) if len(part)]
-        return torch.cat(parts).numpy() if parts else np.empty(0, np.float32)
+        if not parts:
+            return np.empty((len(self._weights.arrays[-1].head_bias), 0), np.float32)
+        return torch.cat(parts, dim=1).numpy()
 
     def _advance(self, x):
         n = len(x)
-        condition = condition_of(x)
-        entering, head = condition[:1], torch.zeros(1)
+        entering, head = x[None], torch.zeros(1)
+        driving = entering
+        if self._conditioning is not None:
+            driving = torch.from_numpy(self._conditioning.signals(x.numpy()))
+        condition = condition_of(driving)
         for array, histories, activation in zip(
             self._weights.arrays, self._histories, self._activations, strict=True
         ):
@@ -126,7 +154,7 @@ class Streamer:
                 self._heard = total[:, n:].clone()
             head = convolved_head(array, total)
             entering = h
-        return head[0] * self._weights.head_scale
+        return head * self._weights.head_scale
 
     def _activate(self, z, channels):
         if len(z) == channels:

@@ -304,9 +304,9 @@ def pack(config: WaveNetConfig, weights: np.ndarray) -> PackedWeights:
     return PackedWeights(tuple(arrays), float(weights[-1]))
 
 
-def condition_of(x: torch.Tensor) -> torch.Tensor:
-    """The raw input and a row of ones below it, `(2, n)`."""
-    return torch.stack([x, torch.ones_like(x)])
+def condition_of(signals: torch.Tensor) -> torch.Tensor:
+    """What drives every layer, `(k, n)`, and a row of ones below it."""
+    return torch.cat([signals, torch.ones(1, signals.shape[1])])
 
 
 def convolve(

@@ -23,7 +23,7 @@
 namespace ampscope::AMPSCOPE_PATH {
 namespace {
 
-// Four would fit the 32 registers of AVX-512, but leave the curves too few: half as fast again.
+// Four would fit the 32 registers of AVX-512, but leave the curves too few: a half slower.
 constexpr int UNIT_VECTORS = COLUMNS < 3 ? COLUMNS : 3;
 
 // A gate that forgets one part in a thousand adds up a thousand errors of its sigmoid, so this takes
