@@ -1,4 +1,4 @@
-"""The experiments of the documents, at a size at which they only show that they run and can tell."""
+"""The experiments of the documents, so small that they only show that they run and can tell."""
 
 import importlib.util
 import sys
