@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,7 +33,12 @@ from profiler.capture.take import is_under_way, take
 from profiler.capture.watchdog import watched
 from profiler.errors import CaptureError, ExportError, TrainingError
 from profiler.export import nam
-from profiler.model.architectures import architecture, architecture_for, shortfall
+from profiler.model.architectures import (
+    ArchitectureName,
+    architecture,
+    architecture_for,
+    shortfall,
+)
 from profiler.model.training import (
     TrainedModel,
     TrainingOptions,
@@ -185,6 +190,52 @@ def train_and_export(
         return model, None
     nam_path, _ = _exported(model, folders[0].record(), listener)
     return model, nam_path
+
+
+def train_together(
+    folders: Sequence[CaptureFolder],
+    options: TrainingOptions,
+    smaller: Sequence[ArchitectureName],
+    **how: Any,
+) -> tuple[TrainedModel, Path | None, Path | None]:
+    """`train_and_export` of the architecture of the options, and before it of smaller ones.
+
+    Each has the whole time. All of them also go into one file, for a player's quality knob.
+
+    Parameters
+    ----------
+    smaller : sequence of str
+        Architectures, the smallest first; none, and there is one model and no such file.
+
+    Returns
+    -------
+    The model of the options and its `.nam`, or of the training that was interrupted; and the file
+    that holds all of them, if there is one.
+
+    Raises
+    ------
+    ExportError
+        No player plays one of the smaller ones; nothing was trained.
+    CheckFailed, TrainingError
+        As `train_and_export`.
+    """
+    for name in smaller:
+        nam.check_playable(architecture(name))
+    networks = []
+    for name in smaller:
+        own = options.model_copy(update={"architecture": name})
+        model, nam_path = train_and_export(folders, own, **how)
+        if model.interrupted:
+            return model, nam_path, None
+        networks.append(model.network)
+    model, nam_path = train_and_export(folders, options, **how)
+    if not networks or nam_path is None:
+        return model, nam_path, None
+    record = folders[0].record()
+    names = "+".join([model.architecture, *reversed(smaller)])
+    together = folders[0].models_path / f"{record.rig.name}-{names}.nam"
+    nam.write_container(together, [*networks, model.network], _metadata(model, record))
+    return model, nam_path, together
 
 
 def exported_file(path: Path) -> Path:
@@ -454,16 +505,19 @@ def _exported(model, record, listener):
         listener.finished("export", str(path), skipped=True)
         return path, True
     listener.started("export")
-    metadata = nam.metadata_of(
-        network,
+    nam.write(path, network, _metadata(model, record))
+    listener.finished("export", str(path))
+    return path, False
+
+
+def _metadata(model, record):
+    return nam.metadata_of(
+        model.network,
         chain=record.rig.chain,
         levels=record.levels,
         name=_title(record.rig),
         validation_esr=model.validation_esr,
     )
-    nam.write(path, network, metadata)
-    listener.finished("export", str(path))
-    return path, False
 
 
 def _verified(nam_path, capture, model, listener, exported_before):

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from profiler.export import nam
@@ -45,6 +46,22 @@ def test_the_receptive_field_chooses_the_architecture_and_what_is_short_of_it_is
     smaller, larger = nam.read_container(Path("both.nam"))
     assert smaller.network.config == architecture("nano")
     assert larger.network.config == architecture("a2-full")
+
+
+def test_a_smaller_network_is_trained_beside_and_both_go_into_one_file(capture):
+    outcome = train(capture, "--architecture", "a2-full", "--also", "a2-lite", "--json")
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    smaller, larger = nam.read_container(Path(result["together"]))
+    assert smaller.network.config == architecture("a2-lite")
+    assert larger.network.config == architecture("a2-full")
+    alone = nam.read(next(Path("c/models/a2-lite/exports").glob("*.nam")))
+    assert np.array_equal(alone.network.weights, smaller.network.weights)
+    assert np.array_equal(nam.read(Path(result["nam"])).network.weights, larger.network.weights)
+    refused = train(capture, "--architecture", "nano", "--also", "net-1")
+    assert refused.code == 1
+    assert "no player plays a dense network" in refused.complaint
+    assert not Path("c/models/net-1").exists()
 
 
 def test_a_dense_network_is_rendered_but_not_exported(capture):
