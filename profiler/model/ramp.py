@@ -16,8 +16,8 @@ FIRST_RATE, LAST_RATE = 1e-3, 0.3
 SMOOTHING = 0.8  # of the loss, a step
 NEAR = 1.5  # re the lowest loss: there the steps are about as large as they may be
 BELOW = 3.5  # by how much the peak stands below that rate
-LEAST, MOST = 3e-3, 1.2e-2  # what has been found to suit any device
-USUAL = 5e-3  # where there is no time for a test
+LEAST, MOST = 5e-3, 1.2e-2  # what has been found to suit any device
+USUAL = LEAST  # where there is no time for a test
 
 
 def rate_at(step: int) -> float:
