@@ -436,7 +436,10 @@ class _Run:
 
     def _step_of_ramp(self, losses):
         loss, gradient, power = self._loss_and_gradient()
-        losses.append(loss / power)
+        if power > 0.0:
+            losses.append(loss / power)
+        else:  # windows of silence say nothing
+            losses.append(losses[-1] if losses else 1.0)
         if not np.isfinite(gradient).all():
             losses[-1] = math.nan
             return

@@ -14,6 +14,7 @@ import pytest
 from profiler.analysis.error import esr
 from profiler.errors import TrainingError
 from profiler.model import ramp, training
+from profiler.model.dataset import stretches_of
 from profiler.model.streaming import render
 from profiler.model.training import TrainingOptions, finished_model, load_trained, train
 
@@ -318,6 +319,15 @@ def test_a_training_whose_rate_runs_away_comes_back(capture, tmp_path, monkeypat
     monkeypatch.setattr(training.Guard, "objection", lambda self, loss: None)
     unguarded = train([capture], tmp_path / "unguarded", options(steps=400))
     assert unguarded.history[-1].validation_esr > 10 * model.history[-1].validation_esr
+
+
+def test_windows_of_silence_do_not_end_the_search_for_a_learning_rate(capture, tmp_path):
+    response = capture.response.copy()
+    for start, stop in stretches_of(capture.plan, "train"):
+        response[start : (start + stop) // 2] = 0.0
+    quiet = dataclasses.replace(capture, response=response)
+    model = train([quiet], tmp_path / "m", options(steps=1600, learning_rate=None, until_esr=0.9))
+    assert ramp.LEAST <= model.learning_rate <= ramp.MOST
 
 
 def test_the_first_steps_take_two_windows_and_none_is_left_out(capture, tmp_path, monkeypatch):
