@@ -29,7 +29,7 @@ PLAYER := $(VENV)/player-$(notdir $(NAM_WASM))
 .PHONY: demo test lint debian-runtime debian-tests
 
 demo: $(RUNTIME)
-	$(BIN)/ampscope profile tweed -o captures/demo -y
+	$(BIN)/ampscope profile tweed --preset quick -o captures/demo -y
 
 test: $(DEVELOPMENT) $(PLAYER) | debian-tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)

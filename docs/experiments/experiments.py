@@ -70,13 +70,13 @@ class Sizes:
     signal: str = "standard"
     minibatches: int = 1000  # of experiment 1
     networks: tuple[str, ...] = ("net-1", "net-2", "nano", "standard", "a2-full", "lstm-24")
-    equal_seconds: float = 60.0  # of each network in experiments 2 and 4, but for net 2
-    net_2_seconds: float = 300.0
-    field_seconds: float = 12.0  # of each in experiment 3
+    equal_seconds: float = 45.0  # of each network in experiments 2 and 4, but for net 2
+    net_2_seconds: float = 120.0
+    field_seconds: float = 8.0  # of each in experiment 3
     layers: tuple[int, ...] = (3, 5, 7, 8, 9, 10, 11, 12)
     rigs: tuple[str, ...] = RIGS
-    material_seconds: tuple[float, ...] = (10.0, 30.0, 60.0)  # of experiment 5
-    material_training: float = 20.0
+    material_seconds: tuple[float, ...] = (10.0, 20.0, 40.0)  # of experiment 5
+    material_training: float = 15.0
     guitar_seconds: float = 24.0
 
 
