@@ -65,7 +65,7 @@ FIRST_STEPS, FIRST_SHARE = 400, 0.1  # that this is for; of the steps of a short
 VALIDATIONS = 50  # of a whole run, at most
 VALIDATION_SHARE = 0.05  # of the time, at most, but for the last one and the first seconds
 EARLY_VALIDATION = 0.5  # of the interval that this makes: when the first one comes,
-EARLY_GROWTH = 0.3  # and each after so much of what was trained before it
+EARLY_GROWTH = 0.3  # and each after so much of what was trained before it, until that is more
 FORWARD_SHARE = 0.3  # of the time of a training sample: what a sample of validation takes
 MEASURING_STEPS = 8  # before the first plan; the very first one also warms up
 RANGE_OF_STEPS = 20  # a run of fewer times the steps of a range test has no such test
@@ -513,10 +513,8 @@ class _Run:
             return due
         least = self.validation_windows
         usual = max(least, (self._drawn(self.planned) - self._drawn(self.ramp)) / VALIDATIONS)
-        early = max(
-            EARLY_VALIDATION * least,
-            EARLY_GROWTH * (self._drawn(self.validated) - self._drawn(self.ramp)),
-        )
+        before = self._drawn(self.validated) - self._drawn(self.ramp)
+        early = EARLY_GROWTH * before if before > 0 else EARLY_VALIDATION * least
         since = self._drawn(self.step) - self._drawn(max(self.validated, self.ramp))
         return due or since >= min(usual, early)
 
