@@ -15,8 +15,8 @@ import numpy as np
 
 KEEP_STEPS = 32  # between two states that are kept: the older of the last two is returned to
 RECENT = 8  # losses whose mean is judged: a batch of loud windows alone is no divergence
-RISE = 20.0  # of that mean re the lowest before
-LARGE = 0.5  # and re the target's power, 1: a good model that has a bad moment is not disturbed
+RISE = 20.0  # of that mean, re the power of the same windows, over the lowest before
+LARGE = 0.5  # and of the mean itself, re the target's power, 1: a bad moment does not disturb
 MOST = 8  # times that a run may be taken back
 RATE_FACTOR = 0.5  # of the learning rate, each time
 
@@ -35,7 +35,7 @@ class Guard:
     def __init__(self, state: Callable[[], State]):
         self._state = state
         self._good: list[State] = []
-        self._recent: list[float] = []
+        self._recent: list[tuple[float, float]] = []  # loss, and power of the target
         self._lowest = math.inf
         self._since = 0  # steps since the last state was kept
         self.rollbacks = 0
@@ -50,16 +50,20 @@ class Guard:
         if not self._good:
             self._good = [self._state()]
 
-    def objection(self, loss: float) -> str | None:
-        """Why a step of this loss is not to be trusted; None to go on."""
+    def objection(self, loss: float, power: float = 1.0) -> str | None:
+        """Why a step is not to be trusted, by its loss and its windows' power; None to go on.
+
+        Loud windows have large losses, and after quiet ones that is no divergence.
+        """
         if not math.isfinite(loss):
             return "the loss is not a number"
-        self._recent = [*self._recent[1 - RECENT :], loss]
-        mean = sum(self._recent) / len(self._recent)
-        if len(self._recent) == RECENT:
-            if mean > LARGE and mean > RISE * self._lowest:
-                return f"the loss has risen from {self._lowest:.2g} to {mean:.2g}"
-            self._lowest = min(self._lowest, mean)
+        self._recent = [*self._recent[1 - RECENT :], (loss, power)]
+        losses, powers = (sum(each) for each in zip(*self._recent, strict=True))
+        if len(self._recent) == RECENT and powers > 0.0:
+            share = losses / powers
+            if losses > LARGE * RECENT and share > RISE * self._lowest:
+                return f"the loss has risen from {self._lowest:.2g} to {share:.2g}"
+            self._lowest = min(self._lowest, share)
         return None
 
     def went_well(self) -> None:
@@ -107,6 +111,7 @@ class Guard:
             }
             if state:
                 self._good.append(state)
-        self._recent, self._since = list(facts["recent"]), facts["since"]
+        self._recent = [(loss, power) for loss, power in facts["recent"]]
+        self._since = facts["since"]
         self._lowest = math.inf if facts["lowest"] is None else facts["lowest"]
         self.rollbacks = facts["rollbacks"]

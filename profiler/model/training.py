@@ -448,8 +448,8 @@ class _Run:
         self.step += 1
 
     def _one_step(self):
-        loss, gradient, _ = self._loss_and_gradient()
-        wrong = self.guard.objection(loss)
+        loss, gradient, power = self._loss_and_gradient()
+        wrong = self.guard.objection(loss, power)
         if wrong is None and not np.isfinite(gradient).all():
             wrong = "the gradient is not finite"
         if wrong is None:

@@ -56,6 +56,14 @@ def test_a_good_model_may_have_a_bad_moment():
     assert all(judge.objection(0.9 * guard.LARGE) is None for _ in range(RECENT))
 
 
+def test_loud_windows_after_quiet_ones_are_no_divergence():
+    judge = Guard(dict)
+    assert all(judge.objection(0.03, power=0.03) is None for _ in range(RECENT))
+    assert all(judge.objection(3.0, power=3.0) is None for _ in range(RECENT))
+    assert all(judge.objection(0.0, power=0.0) is None for _ in range(RECENT))
+    assert [judge.objection(70.0, power=3.0) for _ in range(RECENT)][-1] is not None
+
+
 def test_a_restored_guard_judges_as_the_one_before():
     run, again = Run(), Run()
     run.go(KEEP_STEPS + 7)
