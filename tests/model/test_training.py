@@ -316,7 +316,7 @@ def test_a_training_whose_rate_runs_away_comes_back(capture, tmp_path, monkeypat
     assert model.rollbacks >= 1
     before = [row.validation_esr for row in model.history if row.step < 200]
     assert model.history[-1].validation_esr < 1.5 * min(before)  # what it had learned is there
-    monkeypatch.setattr(training.Guard, "objection", lambda self, loss: None)
+    monkeypatch.setattr(training.Guard, "objection", lambda self, loss, power: None)
     unguarded = train([capture], tmp_path / "unguarded", options(steps=400))
     assert unguarded.history[-1].validation_esr > 10 * model.history[-1].validation_esr
 
