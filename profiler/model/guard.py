@@ -93,7 +93,7 @@ class Guard:
     def facts(self) -> dict:
         """All else, to be saved."""
         return {
-            "recent": self._recent,
+            "judged": self._recent,
             "lowest": self._lowest if math.isfinite(self._lowest) else None,
             "since": self._since,
             "rollbacks": self.rollbacks,
@@ -111,7 +111,7 @@ class Guard:
             }
             if state:
                 self._good.append(state)
-        self._recent = [(loss, power) for loss, power in facts["recent"]]
+        self._recent = [(loss, power) for loss, power in facts["judged"]]
         self._since = facts["since"]
         self._lowest = math.inf if facts["lowest"] is None else facts["lowest"]
         self.rollbacks = facts["rollbacks"]
