@@ -214,8 +214,9 @@ def memoryless(bench: Bench) -> Found:
 @drawing
 def _curve(inputs, outputs, estimates):
     figure, (axes,) = rows(1, 3.2)
-    dots(axes, inputs, outputs, color=WEAK, label="the curve")
+    order = np.argsort(inputs)
     dots(axes, inputs, estimates, color=STRONG, label="net 1")
+    axes.plot(inputs[order], outputs[order], color=INK, linewidth=0.8, label="the curve")
     axes.set_xlabel("input, re full scale")
     axes.set_ylabel("output, re full scale")
     legend(axes)
@@ -353,8 +354,9 @@ def _fields(fields, curves):
     figure, (axes,) = rows(1, 3.0)
     for index, (name, seen) in enumerate(curves):
         axes.plot(fields, seen, marker="o", markersize=3.0, label=name, **curve(index))
-    axes.set_xscale("log")
-    plain_logarithm(axes.xaxis)
+    axes.set_xscale("log", base=2)
+    ticks = [2**power for power in range(5, 14, 2)]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
     decades(axes)
     axes.set_xlabel("receptive field, samples")
     axes.set_ylabel("ESR on held-out material")
@@ -396,7 +398,7 @@ def cabinet(bench: Bench) -> Found:
         (
             f"network on the amp (ESR {number(both)}), then {len(ir.samples)} taps",
             number(esr(target, estimates["network, then cabinet"])),
-            f"{alone.config.multiply_adds} and {len(ir.samples)}, or some 40 by spectra",
+            f"{alone.config.multiply_adds} and {len(ir.samples)}, or some 400 by spectra",
         ),
     ]
     return Found(table, {"cabinet": _spectra(target, estimates)})
