@@ -45,7 +45,6 @@ from profiler.report.drawing import (
     drawing,
     frequency_axis,
     legend,
-    plain_logarithm,
     rows,
 )
 from profiler.rig.connect import connect
@@ -532,7 +531,8 @@ def _bars(bars):
     axes.set_yticks(range(len(bars)), [name for name, _ in bars])
     axes.invert_yaxis()
     axes.set_xscale("log")
-    plain_logarithm(axes.xaxis)
+    axes.set_xticks(ticks := [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1], [f"{t:g}" for t in ticks])
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("ESR on recorded guitar")
     legend(axes)
     return figure
