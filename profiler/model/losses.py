@@ -74,15 +74,15 @@ class Loss:
             self._power = energy / sum(map(len, filtered))
 
     def __call__(
-        self, estimate: np.ndarray, target: np.ndarray, step: int
+        self, estimate: np.ndarray, target: np.ndarray, step: int | None
     ) -> tuple[float, np.ndarray]:
         """Loss and gradient.
 
         Parameters
         ----------
         estimate, target : (n,) float32 array
-        step : int
-            Says whether there is a spectral part, and of which resolution.
+        step : int or None
+            Says whether there is a spectral part, and of which resolution; None: there is not.
 
         Returns
         -------
@@ -98,7 +98,7 @@ class Loss:
             gradient[:-1] -= np.float32(options.pre_emphasis) * gradient[1:]
         if options.dc:
             gradient += np.float32(2.0 * options.dc * np.mean(error) / len(error))
-        if options.stft and step % STFT_EVERY == 0:
+        if options.stft and step is not None and step % STFT_EVERY == 0:
             resolution = step // STFT_EVERY % len(RESOLUTIONS)
             _, spectral = stft_distance(estimate, target, resolution)
             gradient += np.float32(STFT_EVERY * options.stft) * spectral

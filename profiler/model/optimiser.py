@@ -12,7 +12,6 @@ import numpy as np
 
 from profiler.model.network import Shape
 
-WARM_UP, WARM_UP_STEPS = 0.05, 30  # of the schedule; at most: SOAP knows the scales by then
 FIRST_RATE, LAST_RATE = 0.1, 0.01  # re the peak
 AVERAGE_DECAY = 0.98
 LARGEST_MATRIX = 256  # rows or columns, to be preconditioned
@@ -126,12 +125,16 @@ def optimiser_of(config: Shape) -> Soap:
     return Soap(shapes, config.parameter_count)
 
 
-def one_cycle(fraction: float, steps: int = 0) -> float:
+def one_cycle(fraction: float, warm_up: float) -> float:
     """Learning rate re its peak at a fraction of the schedule: warm-up, then a half cosine.
 
-    Smith and Topin, "Super-convergence", 2018. `steps` is the length of the schedule; 0: unknown.
+    Smith and Topin, "Super-convergence", 2018.
+
+    Parameters
+    ----------
+    warm_up : float
+        Its share of the schedule; 0 for none.
     """
-    warm_up = min(WARM_UP, WARM_UP_STEPS / steps) if steps > 0 else WARM_UP
     if fraction < warm_up:
         return FIRST_RATE + (1.0 - FIRST_RATE) * fraction / warm_up
     angle = math.pi * min(1.0, (fraction - warm_up) / (1.0 - warm_up))

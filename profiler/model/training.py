@@ -55,7 +55,7 @@ from profiler.model.guard import MOST, Guard
 from profiler.model.losses import Loss, LossOptions
 from profiler.model.network import Network, TrainingPass
 from profiler.model.optimiser import averaged, clipped, one_cycle, optimiser_of
-from profiler.model.streaming import render
+from profiler.model.streaming import player_of, render
 from profiler.model.wavenet import single_torch_thread
 
 SAVE_SECONDS = 5.0  # between two saved states: what a kill costs at most
@@ -66,7 +66,9 @@ VALIDATIONS = 50  # of a whole run, at most
 VALIDATION_SHARE = 0.05  # of the time, at most, but for the last one and the first seconds
 EARLY_VALIDATION = 0.5  # of the interval that this makes: when the first one comes,
 EARLY_GROWTH = 0.3  # and each after so much of what was trained before it, until that is more
-FORWARD_SHARE = 0.3  # of the time of a training sample: what a sample of validation takes
+VALIDATION_PIECE = 65536  # samples that one thread plays at a time
+PLAYED_SHARE = 0.15  # of the time of a training sample: what a sample of validation takes
+WARM_UP, WARM_UP_STEPS = 0.05, 30  # of a schedule without a range test; at most
 MEASURING_STEPS = 8  # before the first plan; the very first one also warms up
 RANGE_OF_STEPS = 20  # a run of fewer times the steps of a range test has no such test
 RANGE_SHARE = 0.1  # of the time, at most: where it takes longer, the usual rate is taken
@@ -356,7 +358,7 @@ class _Run:
             self.passes.put(pass_for(spec.engine, self.config, self.options.window))
         self.threads = threads
         held_out = sum(stretch.stop - stretch.start for stretch in dataset.validate)
-        worth = FORWARD_SHARE * held_out / VALIDATION_SHARE  # in training samples
+        worth = PLAYED_SHARE * held_out / VALIDATION_SHARE  # in training samples
         self.validation_windows = worth / self.options.window
         self.first_steps = FIRST_STEPS
         if self.options.steps is not None:
@@ -413,25 +415,25 @@ class _Run:
         if self.options.steps is not None and self.options.steps < RANGE_OF_STEPS * ramp.STEPS:
             self.rate = ramp.USUAL
             return
-        weights, optimiser = self.weights, self.optimiser
-        self.optimiser = optimiser_of(self.config)
+        states = [(0.0, self._state_of_weights())]  # those that may be gone on from, by rate
         losses: list[float] = []
         try:
-            while len(losses) < ramp.STEPS and self.rate is None:
+            while self.rate is None and not ramp.is_over(losses):
                 self._undisturbed(lambda: self._step_of_ramp(losses))
                 self.seconds = time.perf_counter() - started
-                if not math.isfinite(losses[-1]):
-                    break
+                reached = ramp.rate_at(len(losses))
+                if ramp.LEAST <= reached <= ramp.MOST:
+                    states.append((reached, self._state_of_weights()))
                 budget = 60.0 * (self.options.minutes or math.inf)
                 if self.seconds > RANGE_SHARE * budget:
                     self.rate = ramp.USUAL
         except KeyboardInterrupt:
             self.step = 0  # the next call begins anew
+            self._go_on_from(states[0][1])
             raise
-        finally:
-            self.weights, self.optimiser = weights, optimiser
         if self.rate is None:
             self.rate = ramp.peak_from(losses)
+        self._go_on_from([state for reached, state in states if reached <= self.rate][-1])
         self.ramp = self.step
 
     def _step_of_ramp(self, losses):
@@ -445,6 +447,7 @@ class _Run:
             return
         change = self.optimiser.step(clipped(gradient), ramp.rate_at(self.step))
         self.weights = self.weights + change
+        self.average = averaged(self.average, self.weights, self.optimiser.steps)
         self.step += 1
 
     def _one_step(self):
@@ -453,7 +456,7 @@ class _Run:
         if wrong is None and not np.isfinite(gradient).all():
             wrong = "the gradient is not finite"
         if wrong is None:
-            rate = self.guard.rate * self.rate * one_cycle(self.fraction, self._length())
+            rate = self.guard.rate * self.rate * self._schedule()
             weights = self.weights + self.optimiser.step(clipped(gradient), rate)
             if not np.isfinite(weights).all():
                 wrong = "the weights are not finite"
@@ -478,9 +481,12 @@ class _Run:
                 f"a learning rate of {self.guard.rate * self.rate:.2g}: check the take, or train "
                 "with a lower learning rate"
             )
-        self.weights, self.average = good.pop("weights"), good.pop("average")
-        steps = int(good.pop("steps")[0])
-        self.optimiser.restore(steps, good)
+        self._go_on_from(good)
+
+    def _go_on_from(self, state):
+        self.weights, self.average = state.pop("weights"), state.pop("average")
+        steps = int(state.pop("steps")[0])
+        self.optimiser.restore(steps, state)
 
     def _state_of_weights(self):
         state = {name: array.copy() for name, array in self.optimiser.state().items()}
@@ -502,7 +508,9 @@ class _Run:
         target = self.dataset.outputs(capture, start, run.outputs).numpy()
         power = float(np.dot(target, target)) / len(target)
         estimate = run.forward(self.weights, inputs)
-        loss, slope = self.loss(estimate, target, self.step)
+        # while the error is large, the spectra say the same in more time
+        step = None if self.step < self.first_steps else self.step
+        loss, slope = self.loss(estimate, target, step)
         if not np.isfinite(slope).all():
             return math.nan, np.full(len(self.weights), np.nan, np.float32), power
         return loss, run.backward(slope), power
@@ -519,16 +527,17 @@ class _Run:
         return due or since >= min(usual, early)
 
     def _validate(self):
-        jobs = tiling(self.dataset.validate, self.options.window)
+        network = Network(self.config, self.average, self.dataset.sample_rate)
 
-        def energies(run, job):
-            capture, start, count = job
-            inputs = self.dataset.inputs(capture, start, count).numpy()
-            target = self.dataset.outputs(capture, start, count).numpy().astype(np.float64)
-            error = _forward_of(run, self.average, inputs) - target
+        def energies(piece):
+            player = player_of(network, engine=self.options.engine)
+            played = player.process(self.dataset.inputs(*piece).numpy())[self.dataset.history :]
+            target = self.dataset.outputs(*piece).numpy().astype(np.float64)
+            error = played - target
             return np.dot(error, error), np.dot(target, target)
 
-        error, energy = np.sum(self._spread(jobs, energies), axis=0)
+        pieces = tiling(self.dataset.validate, VALIDATION_PIECE)
+        error, energy = np.sum(list(self.pool.map(energies, pieces)), axis=0)
         row = HistoryRow(
             step=self.step,
             seconds=round(self.seconds, 3),
@@ -581,9 +590,14 @@ class _Run:
             0, step - self.first_steps
         )
 
-    def _length(self):
-        """Steps of the schedule, as far as is known."""
-        return (self.planned or 0) - self.ramp
+    def _schedule(self):
+        """Learning rate of this step, re its peak."""
+        if self.ramp:  # which was the warm-up
+            return one_cycle(self.fraction, warm_up=0.0)
+        warm_up = WARM_UP
+        if self.planned:
+            warm_up = min(WARM_UP, WARM_UP_STEPS / self.planned)
+        return one_cycle(self.fraction, warm_up)
 
     def _check_length(self):
         fewest = len(windows(self.dataset.train, self.options.window, self.options.window - 1))

@@ -177,6 +177,38 @@ def test_a_rate_is_looked_for_where_there_are_steps_for_it(capture, tmp_path, mo
     assert short.learning_rate == ramp.USUAL
 
 
+def test_the_run_goes_on_from_what_the_search_for_a_rate_has_learned(
+    capture, tmp_path, monkeypatch
+):
+    rates = []
+    step = training.optimiser_of(training.architecture("nano")).__class__.step
+
+    def noted(self, gradient, rate):
+        rates.append((self.steps, rate))
+        return step(self, gradient, rate)
+
+    monkeypatch.setattr("profiler.model.optimiser.Soap.step", noted)
+    model = train([capture], tmp_path / "m", options(steps=1400, learning_rate=None, until_esr=0.5))
+    searched = next(n for n in range(1, len(rates)) if rates[n][1] < rates[n - 1][1])
+    done, rate = rates[searched]
+    assert 40 < searched <= ramp.STEPS
+    assert ramp.rate_at(done - 1) <= model.learning_rate < ramp.rate_at(done + 1)
+    assert rate == pytest.approx(model.learning_rate, rel=1e-3)  # and no second warm-up
+
+
+def test_the_first_steps_do_without_the_spectra(capture, tmp_path, monkeypatch):
+    told = []
+    loss = training.Loss.__call__
+
+    def noted(self, estimate, target, step):
+        told.append(step)
+        return loss(self, estimate, target, step)
+
+    monkeypatch.setattr(training.Loss, "__call__", noted)
+    train([capture], tmp_path / "m", options(steps=40))
+    assert told == [None] * 8 + [step for step in range(4, 40) for _ in range(2)]
+
+
 def test_ctrl_c_keeps_the_best_so_far_and_the_next_call_goes_on(capture, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "PROGRESS_SECONDS", 0.0)
     whole = train([capture], tmp_path / "whole", options(steps=200))
@@ -269,7 +301,7 @@ def spoilt_loss(monkeypatch, spoilt):
     nothing = np.full(2048, np.nan, np.float32)
 
     def loss(self, estimate, target, step):
-        return (np.nan, nothing) if step in spoilt else loss_of(self, estimate, target, step)
+        return (np.nan, nothing) if (step or 0) in spoilt else loss_of(self, estimate, target, step)
 
     monkeypatch.setattr(training.Loss, "__call__", loss)
 
