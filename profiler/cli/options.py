@@ -50,7 +50,7 @@ engine = click.option(
     type=click.Choice(["auto", "native", "torch"]),
     default="auto",
     show_default=True,
-    help="What computes: the native kernels where they are, or torch.",
+    help="What computes: the native kernels, or torch (on a graphics card, if there is one).",
 )
 
 

@@ -16,6 +16,7 @@ Weights: for every layer `(outputs, inputs)`, row-major, and its bias; those of 
 the oldest sample to the present one. Then the scale, which is trained like the others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -87,34 +88,14 @@ class Dense(Network):
     config: DenseConfig
 
 
-def evaluate(tensors: list[torch.Tensor], x: torch.Tensor, history: int) -> torch.Tensor:
-    """Outputs `(n - history + 1,)` for the samples `(n,)`."""
-    a = x.unfold(0, history, 1)  # (n - history + 1, history)
+def evaluate(config: DenseConfig, tensors: Sequence[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Outputs `(windows, n - history + 1)` for the samples `(windows, n)`."""
+    a = x.unfold(1, config.history, 1)  # (windows, n - history + 1, history)
     *layers, weight, bias, scale = tensors
     for w, b in zip(layers[::2], layers[1::2], strict=True):
-        a = torch.relu(torch.addmm(b, a, w.t()))
-    return scale * (2.0 * torch.sigmoid(torch.addmm(bias, a, weight.t())[:, 0]) - 1.0)
-
-
-class Pass:
-    """Forward and backward over windows of one length, for one thread."""
-
-    def __init__(self, config: DenseConfig, outputs: int):
-        self.config = config
-        self.outputs = outputs
-        self.inputs = outputs + config.history - 1
-        self._leaves: list[torch.Tensor] = []
-        self._output = torch.empty(0)
-
-    def forward(self, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
-        self._leaves = [tensor.requires_grad_() for tensor in self.config.tensors(weights)]
-        self._output = evaluate(self._leaves, torch.from_numpy(x), self.config.history)
-        return self._output.detach().numpy()
-
-    def backward(self, output_gradient: np.ndarray) -> np.ndarray:
-        slope = torch.from_numpy(output_gradient)
-        found = torch.autograd.grad(self._output, self._leaves, slope)
-        return torch.cat([tensor.ravel() for tensor in found]).numpy()
+        a = torch.relu(torch.nn.functional.linear(a, w, b))
+    last = torch.nn.functional.linear(a, weight, bias)[..., 0]
+    return scale * (2.0 * torch.sigmoid(last) - 1.0)
 
 
 class Streamer:
@@ -128,7 +109,7 @@ class Streamer:
     """
 
     def __init__(self, model: Dense, *, fast_tanh: bool = False):
-        self._history = model.config.history
+        self._config, self._history = model.config, model.config.history
         self._tensors = model.config.tensors(model.weights)
         self._past = torch.zeros(self._history - 1)
 
@@ -140,8 +121,10 @@ class Streamer:
         with torch.no_grad():
             parts = [
                 evaluate(
-                    self._tensors, signal[start : start + ROWS + self._history - 1], self._history
-                )
+                    self._config,
+                    self._tensors,
+                    signal[None, start : start + ROWS + self._history - 1],
+                )[0]
                 for start in range(0, count, ROWS)
             ]
         return torch.cat(parts).numpy() if parts else np.empty(0, np.float32)

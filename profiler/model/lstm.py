@@ -18,6 +18,7 @@ and c to begin with; then head and its bias. Those states are 0 and are not trai
 half a second of silence before the first block.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,117 +96,63 @@ class Lstm(Network):
     config: LstmConfig
 
 
-class _Tensors:
-    """The flat vector of one config, as torch's LSTM wants it."""
+def _unpacked(config, tensors):
+    """Cells as torch's LSTM wants them, and h and c to begin with, `(2, layers, hidden)`.
 
-    def __init__(self, config: LstmConfig):
-        self.config = config
-        self._flat = torch.zeros(config.parameter_count)
-        self._parts = {
-            (part.name, part.array): self._flat[part.slice].view(part.shape)
-            for part in config.parts
-        }
-        self.cells: list[torch.Tensor] = []  # for each layer: input, hidden, bias, no bias
-        for layer in range(config.num_layers):
-            weight, bias = self._parts["weight", layer], self._parts["bias", layer]
-            inputs = weight.shape[1] - config.hidden_size
-            self.cells += [
-                weight[:, :inputs].clone(),
-                weight[:, inputs:].clone(),
-                bias.clone(),
-                torch.zeros_like(bias),
-            ]
-        self.head = self._parts["head", config.num_layers]
-        self.head_bias = self._parts["head_bias", config.num_layers]
-        self._of: np.ndarray | None = None
-
-    def load(self, weights: np.ndarray) -> None:
-        """Take a vector, unless it is the one that is there."""
-        if weights is self._of:
-            return
-        self._of = self.config.checked(weights)
-        self._flat.copy_(torch.from_numpy(np.asarray(weights, np.float32)))
-        for layer in range(self.config.num_layers):
-            weight = self._parts["weight", layer]
-            into, hidden, bias, _ = self.cells[4 * layer : 4 * layer + 4]
-            into.copy_(weight[:, : into.shape[1]])
-            hidden.copy_(weight[:, into.shape[1] :])
-            bias.copy_(self._parts["bias", layer])
-
-    def first_states(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """h and c to begin with, each `(layers, count, hidden)`."""
-
-        def states(name):
-            layers = [self._parts[name, layer] for layer in range(self.config.num_layers)]
-            return torch.stack(layers)[:, None].expand(-1, count, -1).contiguous()
-
-        return states("first_h"), states("first_c")
-
-    def run(self, x, states, cells=None):
-        """h of the last layer `(time, count, hidden)` for x `(time, count)`, and the states."""
-        out, h, c = torch.lstm(
-            x[:, :, None],
-            states,
-            self.cells if cells is None else cells,
-            has_biases=True,
-            num_layers=self.config.num_layers,
-            dropout=0.0,
-            train=False,
-            bidirectional=False,
-            batch_first=False,
-        )
-        return out, (h, c)
+    Four cells a layer: of the input, of the state, the bias, and a second bias of 0.
+    """
+    cells, first = [], []
+    for layer in range(config.num_layers):
+        weight, bias, h, c = tensors[4 * layer : 4 * layer + 4]
+        inputs = weight.shape[1] - config.hidden_size
+        cells += [
+            weight[:, :inputs].contiguous(),
+            weight[:, inputs:].contiguous(),
+            bias,
+            torch.zeros_like(bias),
+        ]
+        first.append(torch.stack([h, c]))
+    return cells, torch.stack(first, dim=1).detach()
 
 
-class Pass:
-    """Forward and backward over windows of one length, for one thread.
+def evaluate(config: LstmConfig, tensors: Sequence[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """First outputs of several windows, `(windows, outputs)`, so that autograd can follow.
 
     Parameters
     ----------
-    config : LstmConfig
-    outputs : int
-        Samples of a window; its last chunk may be a short one.
+    tensors : sequence of tensor
+        In the order of `config.parts`.
+    x : (windows, WARM_UP + outputs) tensor
+        The last chunk of a window may be a short one.
     """
+    windows, outputs = len(x), x.shape[1] - WARM_UP
+    count = -(-outputs // CHUNK)
+    padded = torch.nn.functional.pad(x, (0, count * CHUNK - outputs))
+    chunks = padded.unfold(1, WARM_UP + CHUNK, CHUNK).reshape(windows * count, -1).t()
+    cells, first = _unpacked(config, tensors)
+    with torch.no_grad():
+        begin = first[:, :, None].expand(-1, -1, windows * count, -1).contiguous()
+        _, states = _run(config, chunks[:WARM_UP], tuple(begin), cells)
+    hidden, _ = _run(config, chunks[WARM_UP:], states, cells)
+    head, head_bias = tensors[-2:]
+    output = hidden @ head[0] + head_bias[0]  # (time, windows x count)
+    return output.t().reshape(windows, -1)[:, :outputs]
 
-    def __init__(self, config: LstmConfig, outputs: int):
-        self.config = config
-        self.outputs = outputs
-        self.inputs = outputs + WARM_UP
-        self._tensors = _Tensors(config)
-        self._count = -(-outputs // CHUNK)
-        self._leaves: list[torch.Tensor] = []
-        self._output = torch.empty(0)
 
-    def forward(self, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
-        tensors = self._tensors
-        tensors.load(weights)
-        padded = torch.zeros(WARM_UP + self._count * CHUNK)
-        padded[: self.inputs] = torch.from_numpy(x)
-        chunks = padded.unfold(0, WARM_UP + CHUNK, CHUNK).t().contiguous()  # (time, count)
-        with torch.no_grad():
-            _, states = tensors.run(chunks[:WARM_UP], tensors.first_states(self._count))
-        leaves = [*tensors.cells, tensors.head, tensors.head_bias]
-        self._leaves = [leaf.detach().requires_grad_() for leaf in leaves]
-        hidden, _ = tensors.run(chunks[WARM_UP:], states, self._leaves[:-2])
-        output = hidden @ self._leaves[-2][0] + self._leaves[-1]  # (time, count)
-        self._output = output.t().reshape(-1)[: self.outputs]
-        return self._output.detach().numpy()
-
-    def backward(self, output_gradient: np.ndarray) -> np.ndarray:
-        trained = [
-            leaf
-            for number, leaf in enumerate(self._leaves)
-            if number >= len(self._leaves) - 2 or number % 4 != 3  # the biases that are 0
-        ]
-        found = iter(torch.autograd.grad(self._output, trained, torch.from_numpy(output_gradient)))
-        gradient = np.zeros(self.config.parameter_count, np.float32)
-        for part in self.config.parts:
-            if part.name == "weight":
-                both = torch.cat([next(found), next(found)], dim=1)
-                gradient[part.slice] = both.numpy().ravel()
-            elif part.name in ("bias", "head", "head_bias"):
-                gradient[part.slice] = next(found).numpy().ravel()
-        return gradient
+def _run(config, x, states, cells):
+    """h of the last layer `(time, count, hidden)` for x `(time, count)`, and the states."""
+    out, h, c = torch.lstm(
+        x[:, :, None],
+        states,
+        cells,
+        has_biases=True,
+        num_layers=config.num_layers,
+        dropout=0.0,
+        train=torch.is_grad_enabled(),
+        bidirectional=False,
+        batch_first=False,
+    )
+    return out, (h, c)
 
 
 def prewarm_samples(sample_rate: int | None) -> int:
@@ -224,10 +171,13 @@ class Streamer:
     """
 
     def __init__(self, model: Lstm, *, fast_tanh: bool = False):
-        self._tensors = _Tensors(model.config)
-        self._tensors.load(model.weights)
+        self._config = model.config
+        flat = torch.from_numpy(np.array(model.config.checked(model.weights), np.float32))
+        tensors = [flat[part.slice].view(part.shape) for part in model.config.parts]
+        self._cells, first = _unpacked(model.config, tensors)
+        self._head, self._head_bias = tensors[-2:]
         self._fast = fast_tanh
-        self._states = self._tensors.first_states(1)
+        self._states = tuple(first[:, :, None])  # h and c, each (layers, 1, hidden)
         self.process(np.zeros(prewarm_samples(model.sample_rate), np.float32))
 
     def process(self, block: np.ndarray) -> np.ndarray:
@@ -238,18 +188,21 @@ class Streamer:
         """The same of every output, `(outputs, n)`."""
         signal = torch.from_numpy(np.array(block, np.float32))
         if not len(signal):
-            return np.empty((len(self._tensors.head), 0), np.float32)
+            return np.empty((len(self._head), 0), np.float32)
         with torch.no_grad():
-            advance = self._step_by_step if self._fast else self._tensors.run
+            advance = self._step_by_step if self._fast else self._at_once
             parts = []
             for part in signal.split(_COLUMNS):
                 hidden, self._states = advance(part[:, None], self._states)
-                parts.append(hidden[:, 0] @ self._tensors.head.t() + self._tensors.head_bias)
+                parts.append(hidden[:, 0] @ self._head.t() + self._head_bias)
         return torch.cat(parts).t().contiguous().numpy()
+
+    def _at_once(self, x, states):
+        return _run(self._config, x, states, self._cells)
 
     def _step_by_step(self, x, states):
         h, c = (state[:, 0].numpy().copy() for state in states)
-        cells = [cell.numpy() for cell in self._tensors.cells]
+        cells = [cell.numpy() for cell in self._cells]
         size = h.shape[1]
         into = cells[0][:, 0] * x.numpy() + cells[2]  # (time, 4 hidden)
         hidden = np.empty((len(x), size), np.float32)

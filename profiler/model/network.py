@@ -112,17 +112,24 @@ class Network:
 
 
 class TrainingPass(Protocol):
-    """Forward and backward over stretches of one length, for one thread."""
+    """Forward and backward over windows of one length, for one thread."""
 
-    inputs: int
+    inputs: int  # samples of a window
     outputs: int
+    windows: int  # most of them at a time
 
     def forward(self, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Output `(outputs,)` float32 of flat weights for `(inputs,)` samples."""
+        """Outputs `(k, outputs)` float32 of flat weights for k windows, `(k, inputs)`."""
         ...
 
     def backward(self, output_gradient: np.ndarray) -> np.ndarray:
-        """Gradient `(parameter_count,)` of a loss, after `forward`; 0 for what is not trained."""
+        """Gradient `(parameter_count,)` of a loss, after `forward`; 0 for what is not trained.
+
+        Parameters
+        ----------
+        output_gradient : (k, outputs) float32 array
+            Of the loss with respect to every output; the windows' gradients are added.
+        """
         ...
 
 

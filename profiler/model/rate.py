@@ -12,6 +12,7 @@ import torch
 
 from profiler import kernels
 from profiler.capture.alignment import AlignedCapture, Alignment
+from profiler.model import recorded
 from profiler.model.architectures import ArchitectureName
 from profiler.model.training import (
     TrainingOptions,
@@ -51,10 +52,11 @@ def measure_rate(architecture: ArchitectureName = "standard", steps: int = STEPS
 
 
 def torch_summary() -> str:
-    """Version of torch, and what trains here: networks this small are fastest on the processor."""
-    unused = ", graphics card not needed" if torch.cuda.is_available() else ""
+    """Version of torch, and what trains here."""
+    card = recorded.device()
+    by_card = "" if card == "cpu" else f", {recorded.device_name(card)}"
     native = f"native kernels ({kernels.paths()[0]})" if kernels.available() else kernels.why_not()
-    return f"{torch.__version__} on {available_cores()} cores, {native}{unused}"
+    return f"{torch.__version__} on {available_cores()} cores, {native}{by_card}"
 
 
 def _capture():

@@ -50,6 +50,7 @@ from profiler.model.engine import (
     EngineName,
     engine_for,
     pass_for,
+    passes_for,
 )
 from profiler.model.guard import MOST, Guard
 from profiler.model.losses import Loss, LossOptions
@@ -352,11 +353,12 @@ class _Run:
             self._restore()
         targets = (dataset.outputs(s.capture, s.start, s.stop - s.start) for s in dataset.train)
         self.loss = Loss(self.options.loss, [target.numpy() for target in targets])
-        threads = max(1, min(self.options.batch, available_cores()))
+        self.threads = max(1, min(self.options.batch, available_cores()))
         self.passes: SimpleQueue[TrainingPass] = SimpleQueue()  # those that no thread is using
-        for _ in range(threads):
-            self.passes.put(pass_for(spec.engine, self.config, self.options.window))
-        self.threads = threads
+        shape = self.config, self.options.window, self.options.batch
+        for run in passes_for(spec.engine, *shape, self.threads):
+            self.at_a_time = run.windows
+            self.passes.put(run)
         held_out = sum(stretch.stop - stretch.start for stretch in dataset.validate)
         worth = PLAYED_SHARE * held_out / VALIDATION_SHARE  # in training samples
         self.validation_windows = worth / self.options.window
@@ -496,24 +498,25 @@ class _Run:
     def _loss_and_gradient(self):
         """Of the windows of this step: mean loss, mean gradient, mean power of the targets."""
         jobs = self._batch()
-        results = self._spread(jobs, self._window)
+        count, some = len(jobs), self.at_a_time
+        results = self._spread([jobs[n : n + some] for n in range(0, count, some)], self._windows)
         losses, gradients, powers = zip(*results, strict=True)
-        count = len(jobs)
         return sum(losses) / count, sum(gradients) / np.float32(count), sum(powers) / count
 
-    def _window(self, run, job):
-        """Loss, gradient and power of the target of one window."""
-        capture, start = job
-        inputs = self.dataset.inputs(capture, start, run.outputs).numpy()
-        target = self.dataset.outputs(capture, start, run.outputs).numpy()
-        power = float(np.dot(target, target)) / len(target)
-        estimate = run.forward(self.weights, inputs)
+    def _windows(self, run, jobs):
+        """Of some windows, added up: loss, gradient, and power of the targets."""
+        inputs = np.stack([self.dataset.inputs(*job, run.outputs).numpy() for job in jobs])
+        targets = np.stack([self.dataset.outputs(*job, run.outputs).numpy() for job in jobs])
+        power = float(np.vdot(targets, targets)) / run.outputs
+        estimates = run.forward(self.weights, inputs)
         # while the error is large, the spectra say the same in more time
         step = None if self.step < self.first_steps else self.step
-        loss, slope = self.loss(estimate, target, step)
-        if not np.isfinite(slope).all():
+        judged = [self.loss(*pair, step) for pair in zip(estimates, targets, strict=True)]
+        losses, slopes = zip(*judged, strict=True)
+        slopes = np.stack(slopes)
+        if not np.isfinite(slopes).all():
             return math.nan, np.full(len(self.weights), np.nan, np.float32), power
-        return loss, run.backward(slope), power
+        return sum(losses), run.backward(slopes), power
 
     def _validation_is_due(self):
         due = self.fraction >= 1.0 or (self.planned is not None and self.step == self.planned)
@@ -530,7 +533,7 @@ class _Run:
         network = Network(self.config, self.average, self.dataset.sample_rate)
 
         def energies(piece):
-            player = player_of(network, engine=self.options.engine)
+            player = player_of(network)
             played = player.process(self.dataset.inputs(*piece).numpy())[self.dataset.history :]
             target = self.dataset.outputs(*piece).numpy().astype(np.float64)
             error = played - target
@@ -707,9 +710,9 @@ def _forward_of(run: TrainingPass, weights: np.ndarray, inputs: np.ndarray) -> n
     """Output of at most `run.outputs` samples, by a pass of that length."""
     missing = run.inputs - len(inputs)
     if not missing:
-        return run.forward(weights, inputs).copy()
+        return run.forward(weights, inputs[None])[0].copy()
     padded = np.concatenate([inputs, np.zeros(missing, np.float32)])
-    return run.forward(weights, padded)[: run.outputs - missing].copy()
+    return run.forward(weights, padded[None])[0, : run.outputs - missing].copy()
 
 
 def _floor(captures, options):

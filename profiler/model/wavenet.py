@@ -27,7 +27,7 @@ cleared anew.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -350,6 +350,55 @@ def convolved_head(array: PackedArray, total: torch.Tensor) -> torch.Tensor:
 def leaky_relu_(z: torch.Tensor) -> torch.Tensor:
     """The leaky rectifier of an A2, in place."""
     return torch.nn.functional.leaky_relu_(z, LEAK)
+
+
+def evaluate(
+    config: WaveNetConfig, tensors: Sequence[torch.Tensor], x: torch.Tensor
+) -> torch.Tensor:
+    """Outputs of several windows, `(windows, outputs)`, so that autograd can follow.
+
+    Parameters
+    ----------
+    tensors : sequence of tensor
+        In the order of `config.parts`; of an ungated network with one input.
+    x : (windows, inputs) tensor
+    """
+    named = {
+        (part.array, part.layer, part.name): tensor
+        for part, tensor in zip(config.parts, tensors, strict=True)
+    }
+    condition = x[:, None]
+    heard = x.shape[1] - config.receptive_field + config.arrays[-1].head_taps
+    entering, head = condition, torch.zeros((), device=x.device)
+    for number, array in enumerate(config.arrays):
+        h = named[number, -1, "rechannel"] @ entering
+        total = head
+        for layer, dilation in enumerate(array.dilations):
+            conv, bias, mixin, residual, residual_bias = (
+                named[number, layer, name]
+                for name in ("conv", "conv_bias", "mixin", "residual", "residual_bias")
+            )
+            z = _convolved(conv, h, dilation)
+            n = z.shape[2]
+            z = z + mixin @ condition[..., -n:] + bias[:, None]
+            a = torch.tanh(z) if array.activation == "Tanh" else leaky_relu_(z)
+            total = total + a[..., -heard:]
+            h = h[..., -n:] + residual @ a + residual_bias[:, None]
+        head = _convolved(named[number, -1, "head"], total, 1)
+        if array.head_bias:
+            head = head + named[number, -1, "head_bias"][:, None]
+        entering = h
+    return head[:, 0] * named[len(config.arrays), -1, "head_scale"].detach()
+
+
+def _convolved(kernel, h, dilation):
+    """`(windows, outputs, n)` of h `(windows, channels, n + (taps - 1) dilation)`."""
+    outputs, channels, taps = kernel.shape
+    n = h.shape[2] - (taps - 1) * dilation
+    if taps == 1:
+        return kernel[:, :, 0] @ h
+    shifted = [h[..., tap * dilation : tap * dilation + n] for tap in range(taps)]
+    return kernel.transpose(1, 2).reshape(outputs, taps * channels) @ torch.cat(shifted, dim=1)
 
 
 class Pass:

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from profiler.model.architectures import architecture
-from profiler.model.dense import Dense, DenseConfig, Pass, Streamer
+from profiler.model.dense import Dense, DenseConfig, Streamer
+from profiler.model.engine import pass_for
 
 SMALL = DenseConfig(32, (12, 7))
 SIGNAL = 0.5 * np.random.default_rng(0).standard_normal(3000).astype(np.float32)
@@ -49,12 +50,12 @@ def test_is_played_as_its_layers_say_in_any_blocks(sizes):
 
 
 def test_output_and_gradient_are_those_of_autograd_in_float64():
-    run = Pass(SMALL, 300)
+    run = pass_for("torch", SMALL, 300)
     weights = weights_of(SMALL)
     random = np.random.default_rng(1)
     x = random.standard_normal(run.inputs).astype(np.float32)
     slope = random.standard_normal(300).astype(np.float32)
-    output, gradient = run.forward(weights, x), run.backward(slope)
+    output, gradient = run.forward(weights, x[None])[0], run.backward(slope[None])
     exact = torch.tensor(weights, dtype=torch.float64, requires_grad=True)
     reference = by_hand(SMALL, exact, torch.from_numpy(x).double(), xp=torch)
     (expected,) = torch.autograd.grad((reference * torch.from_numpy(slope)).sum(), exact)

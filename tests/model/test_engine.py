@@ -48,8 +48,8 @@ def test_both_engines_have_one_output_and_one_gradient(name):
     for engine in ("native", "torch"):
         run = pass_for(engine, config, 500)
         random = np.random.default_rng(0)
-        output = run.forward(weights, random.standard_normal(run.inputs).astype(np.float32))
-        gradient = run.backward(random.standard_normal(500).astype(np.float32))
+        output = run.forward(weights, random.standard_normal((1, run.inputs)).astype(np.float32))
+        gradient = run.backward(random.standard_normal((1, 500)).astype(np.float32))
         results.append((output.copy(), gradient))
     (native, native_gradient), (torch, torch_gradient) = results
     assert np.max(np.abs(native - torch)) < 1e-5

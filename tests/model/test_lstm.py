@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from profiler.model.lstm import CHUNK, WARM_UP, Lstm, LstmConfig, Pass, Streamer
+from profiler.model.engine import pass_for
+from profiler.model.lstm import CHUNK, WARM_UP, Lstm, LstmConfig, Streamer
 from profiler.model.players_tanh import players_tanh
 
 SMALL = LstmConfig(8)
@@ -84,7 +85,7 @@ def test_an_empty_block_gives_an_empty_block():
 @pytest.mark.parametrize("config", [SMALL, DEEP])
 @pytest.mark.parametrize("outputs", [CHUNK // 4, CHUNK + 100])
 def test_output_and_gradient_are_those_of_autograd_in_float64_chunk_by_chunk(config, outputs):
-    run = Pass(config, outputs)
+    run = pass_for("torch", config, outputs)
     weights = weights_of(config)
     for part in config.parts:
         if part.name.startswith("first_"):
@@ -92,7 +93,7 @@ def test_output_and_gradient_are_those_of_autograd_in_float64_chunk_by_chunk(con
     random = np.random.default_rng(1)
     x = 0.5 * random.standard_normal(run.inputs).astype(np.float32)
     slope = random.standard_normal(outputs).astype(np.float32)
-    output, gradient = run.forward(weights, x), run.backward(slope)
+    output, gradient = run.forward(weights, x[None])[0], run.backward(slope[None])
 
     exact = torch.tensor(weights, dtype=torch.float64, requires_grad=True)
     reference, size = [], config.hidden_size
@@ -129,10 +130,10 @@ def test_a_pass_after_the_warm_up_gives_what_is_played():
     weights = SMALL.initial_weights(0)
     bias = next(part for part in SMALL.parts if part.name == "bias")
     weights[bias.start + 8 : bias.start + 16] = 0.0
-    run = Pass(SMALL, 700)
+    run = pass_for("torch", SMALL, 700)
     x = 0.5 * np.random.default_rng(2).standard_normal(run.inputs).astype(np.float32)
     played = Streamer(Lstm(SMALL, weights, 4000)).process(x)[-700:]
-    assert np.max(np.abs(run.forward(weights, x) - played)) < 1e-6
+    assert np.max(np.abs(run.forward(weights, x[None])[0] - played)) < 1e-6
 
 
 def test_scales_are_those_of_stimulus_and_response():
@@ -144,10 +145,10 @@ def test_scales_are_those_of_stimulus_and_response():
 
 
 def test_first_states_are_nothing_and_are_not_trained():
-    run = Pass(SMALL, 100)
+    run = pass_for("torch", SMALL, 100)
     weights = SMALL.initial_weights(3)
-    run.forward(weights, np.ones(run.inputs, np.float32))
-    gradient = run.backward(np.ones(100, np.float32))
+    run.forward(weights, np.ones((1, run.inputs), np.float32))
+    gradient = run.backward(np.ones((1, 100), np.float32))
     for part in SMALL.parts:
         if part.name.startswith("first_"):
             assert not weights[part.slice].any()

@@ -320,17 +320,17 @@ def test_a_loss_that_is_no_number_costs_a_few_steps_and_half_the_rate(
 def test_a_gradient_that_is_not_finite_is_noticed_before_the_weights_are_touched(
     capture, tmp_path, monkeypatch
 ):
-    gradient_of = training._Run._window
+    gradient_of = training._Run._windows
     weights = []
 
-    def window(self, run, job):
-        loss, gradient, power = gradient_of(self, run, job)
+    def windows(self, run, jobs):
+        loss, gradient, power = gradient_of(self, run, jobs)
         weights.append(self.weights)
-        if self.step == 3 and job == self._batch()[0]:
+        if self.step == 3 and jobs[0] == self._batch()[0]:
             gradient[5] = np.inf
         return loss, gradient, power
 
-    monkeypatch.setattr(training._Run, "_window", window)
+    monkeypatch.setattr(training._Run, "_windows", windows)
     model = train([capture], tmp_path / "m", options(steps=8))
     assert model.rollbacks == 1
     assert all(np.isfinite(each).all() for each in weights)
