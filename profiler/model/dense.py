@@ -31,7 +31,7 @@ SCALE = 4.0  # of the output to begin with, for a response of unit RMS
 # longer (Yang et al., "Tensor programs V", 2022). That of net-1 was found to be about its best.
 MOST_RATE, RATE_TIMES_INPUTS = 2e-2, 0.4
 ROWS = 4096  # samples at a time
-SPECTRAL = 256  # samples of history, from which on the first layer is computed by its spectra
+SPECTRAL = 256  # samples of history and of output, from which on spectra are worth it
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _correlated(x, weight):
     filters, and its sums are products of spectra: sixty times fewer of them for net-2.
     """
     history = weight.shape[1]
-    if history < SPECTRAL:
+    if min(history, x.shape[1] - history + 1) < SPECTRAL:
         return torch.nn.functional.linear(x.unfold(1, history, 1), weight)
     size = scipy.fft.next_fast_len(x.shape[1], real=True)
     spectra = torch.fft.rfft(x, size)[:, None] * torch.fft.rfft(weight, size).conj()
