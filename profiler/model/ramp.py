@@ -6,8 +6,8 @@ steps are bounded, so a rate that is too large does not blow up but stops to hel
 loss comes down until the steps are as large as it can take, and stays there or rises. The peak
 of the schedule stands well below that rate. Devices of much gain take more than others.
 
-Up to the peak, the test is the warm-up of the run: training goes on from the weights that it had
-there, and only what came after is thrown away. All its steps and its time are counted.
+Up to twice the peak, the test is the warm-up of the run: training goes on from the weights that it
+had there, and only what came after is thrown away. All its steps and its time are counted.
 """
 
 import math
@@ -21,6 +21,7 @@ SMOOTHING = 0.8  # of the loss, a step
 NEAR = 1.5  # re the lowest loss: there the steps are about as large as they may be
 BELOW = 3.5  # by how much the peak stands below that rate
 LEAST, MOST = 5e-3, 1.2e-2  # what has been found to suit any device
+FURTHER = 2.0  # re the peak: up to there the weights of the test are better than those before
 USUAL = LEAST  # where there is no time for a test
 RISEN = 2.0  # re the lowest loss: what is to come tells nothing new
 

@@ -424,7 +424,7 @@ class _Run:
                 self._undisturbed(lambda: self._step_of_ramp(losses))
                 self.seconds = time.perf_counter() - started
                 reached = ramp.rate_at(len(losses))
-                if ramp.LEAST <= reached <= ramp.MOST:
+                if ramp.LEAST <= reached <= ramp.FURTHER * ramp.MOST:
                     states.append((reached, self._state_of_weights()))
                 budget = 60.0 * (self.options.minutes or math.inf)
                 if self.seconds > RANGE_SHARE * budget:
@@ -435,7 +435,8 @@ class _Run:
             raise
         if self.rate is None:
             self.rate = ramp.peak_from(losses)
-        self._go_on_from([state for reached, state in states if reached <= self.rate][-1])
+        furthest = ramp.FURTHER * self.rate
+        self._go_on_from([state for at, state in states if at <= furthest][-1])
         self.ramp = self.step
 
     def _step_of_ramp(self, losses):

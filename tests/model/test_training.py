@@ -192,7 +192,8 @@ def test_the_run_goes_on_from_what_the_search_for_a_rate_has_learned(
     searched = next(n for n in range(1, len(rates)) if rates[n][1] < rates[n - 1][1])
     done, rate = rates[searched]
     assert 40 < searched <= ramp.STEPS
-    assert ramp.rate_at(done - 1) <= model.learning_rate < ramp.rate_at(done + 1)
+    furthest = ramp.FURTHER * model.learning_rate
+    assert ramp.rate_at(done - 1) <= furthest < ramp.rate_at(done + 1)
     assert rate == pytest.approx(model.learning_rate, rel=1e-3)  # and no second warm-up
 
 
