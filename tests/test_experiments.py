@@ -1,6 +1,7 @@
 """The experiments of the documents, so small that they only show that they run and can tell."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -51,6 +52,21 @@ def test_who_sees_more_errs_less(experiments, bench):
     found = experiments.receptive_field(bench)
     (row,) = found.table[1:]
     assert float(row[5]) < float(row[4])
+    assert drawn(found)
+
+
+def test_a_measured_cabinet_adds_no_error_to_the_amp_s(experiments, bench):
+    found = experiments.cabinet(bench)
+    what, error = found.table[2][:2]
+    amp_alone = re.search(r"ESR ([\d.]+)", what)[1]
+    assert float(error) < 1.2 * float(amp_alone)
+    assert drawn(found)
+
+
+def test_every_material_teaches_an_amp_on_which_guitar_was_never_played(experiments, bench):
+    found = experiments.generalisation(bench)
+    assert [row[1] for row in found.table[1:]] == list(experiments.MATERIALS)
+    assert all(float(error) < 0.5 for row in found.table[1:] for error in row[3:])
     assert drawn(found)
 
 

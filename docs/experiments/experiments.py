@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.fft
 import scipy.signal
 
 from benchmarks.recorded_guitar import recorded_guitar
@@ -69,27 +70,30 @@ class Sizes:
     signal: str = "standard"
     minibatches: int = 1000  # of experiment 1
     networks: tuple[str, ...] = ("net-1", "net-2", "nano", "standard", "a2-full", "lstm-24")
+    network: str = "standard"  # of experiments 4 and 5
     equal_seconds: float = 45.0  # of each network in experiments 2 and 4, but for net 2
     net_2_seconds: float = 300.0
     field_seconds: float = 6.0  # of each in experiment 3
     layers: tuple[int, ...] = (3, 5, 7, 9, 10, 11, 12)
     rigs: tuple[str, ...] = RIGS
+    cabinet_rig: str = "plexi"
     material_seconds: tuple[float, ...] = (10.0, 40.0)  # of experiment 5
     material_training: float = 12.0
     guitar_seconds: float = 24.0
+    steps: int | None = None  # of every network instead of its seconds: the same anywhere
 
 
 REDUCED = Sizes(
     signal="quick",
     minibatches=300,
     networks=("net-1", "nano"),
-    equal_seconds=2.0,
-    field_seconds=1.0,
+    network="nano",
     layers=(3, 8),
     rigs=("drive",),
+    cabinet_rig="tweed",
     material_seconds=(6.0,),
-    material_training=1.0,
     guitar_seconds=2.0,
+    steps=240,
 )
 
 
@@ -120,10 +124,11 @@ class Bench:
 
     def trained(self, name: str, capture: AlignedCapture, seed=0, **options) -> Network:
         """A network trained on a capture, unless it is there."""
-        if "seconds" in options:
-            options["minutes"] = options.pop("seconds") / 60.0
+        seconds = options.pop("seconds", None)
+        if seconds is None or self.sizes.steps is not None:
+            options = {"steps": self.sizes.steps} | options | {"minutes": None}
         else:
-            options["minutes"] = None
+            options["minutes"] = seconds / 60.0
         say(f"training {name}")
         path = self.folder / "models" / name.replace(" ", "-")
         return train([capture], path, TrainingOptions(**options, seed=seed), replace=True).network
@@ -368,16 +373,17 @@ def _fields(fields, curves):
 
 def cabinet(bench: Bench) -> Found:
     """A network on amp and cabinet, against one on the amp with the measured cabinet behind it."""
-    rig = load_rig("plexi")
+    rig = load_rig(bench.sizes.cabinet_rig)
     chain = rig.chain.model_copy(update={"leave_out": ()})
     interface = rig.interface.model_copy(update={"di_channel": 3})
-    rig = rig.model_copy(update={"name": "plexi cabinet", "chain": chain, "interface": interface})
+    heard = {"name": f"{rig.name} cabinet", "chain": chain, "interface": interface}
+    rig = rig.model_copy(update=heard)
     capture = bench.capture(rig)
     amp = AlignedCapture(capture.plan, capture.alignment, capture.stimulus, capture.di)
-    seconds = bench.sizes.equal_seconds
+    how = {"architecture": bench.sizes.network, "seconds": bench.sizes.equal_seconds}
     target = held_out(capture, capture.response)
-    whole = bench.trained("cabinet whole", capture, architecture="standard", seconds=seconds)
-    alone = bench.trained("cabinet amp", amp, architecture="standard", seconds=seconds)
+    whole = bench.trained("cabinet whole", capture, **how)
+    alone = bench.trained("cabinet amp", amp, **how)
     ir = cabinet_ir(capture)
     behind = scipy.signal.fftconvolve(render(alone, capture.stimulus), ir.samples)
     # The response begins 1 ms ahead of the direct sound, which is late by the air before it.
@@ -406,7 +412,7 @@ def cabinet(bench: Bench) -> Found:
 def _lag(di, response, ir):
     """Samples that the kept impulse response stands ahead of where it was measured."""
     made = scipy.signal.fftconvolve(di, ir.samples)[: len(response)]
-    size = 2 * len(response)
+    size = scipy.fft.next_fast_len(2 * len(response), real=True)
     cross = np.fft.irfft(np.fft.rfft(response, size) * np.conj(np.fft.rfft(made, size)), size)
     lag = int(np.argmax(cross))
     return lag if lag < len(response) else lag - size
@@ -503,7 +509,7 @@ def generalisation(bench: Bench) -> Found:
             network = bench.trained(
                 f"material {name} {material} {seconds:g}",
                 capture,
-                architecture="standard",
+                architecture=bench.sizes.network,
                 seconds=bench.sizes.material_training,
             )
             found = [esr(answers[label], render(network, played[label])) for label in PEAKS]
