@@ -74,6 +74,21 @@ def test_equals_the_forward_pass_that_is_trained(name, path):
     assert np.max(np.abs(streamed - run.forward(weights, signal[None])[0])) < 1e-6
 
 
+@pytest.mark.parametrize("path", paths())
+@pytest.mark.parametrize("dilation", (1, 31, 32, 63, 64, 65, 87, 88, 89, 200))
+def test_a_past_is_found_wherever_its_ring_turns(dilation, path):
+    layers = LayerArray(3, (dilation, 1, dilation), head_taps=16, activation="LeakyReLU")
+    network = Network((layers,))
+    weights = initial_weights((layers,), np.random.default_rng(5))
+    signal = noise(network.receptive_field + 3999)
+    expected = Pass(network, 4000, path=path).forward(weights, signal[None])[0]
+    random = np.random.default_rng(dilation)
+    for most in (9, 64, 130):
+        sizes = random.integers(1, most + 1, 4000).tolist()
+        streamed = in_blocks(Stream(network, weights, path=path), signal, sizes)[-4000:]
+        assert np.max(np.abs(streamed - expected)) < 2e-6 * np.max(np.abs(expected))
+
+
 def test_instruction_paths_differ_by_rounding_alone():
     _, network, weights = network_of("standard")
     first, *others = (Stream(network, weights, path=path).process(SIGNAL) for path in paths())

@@ -11,7 +11,8 @@
 namespace ampscope {
 
 // Owns the packed weights and the offsets of any number of products. Offsets are a matter of the
-// shape and made once; `pack` may be called again with every new set of weights.
+// shape and made once (those into a ring turn with it); `pack` may be called again with every new
+// set of weights.
 class Packing {
  public:
   using Weight = std::function<std::ptrdiff_t(int row, int term)>;  // its place in the file's order

@@ -10,15 +10,26 @@ namespace {
 
 // ---- streaming -------------------------------------------------------------------------------
 
-// Write the other copy of the columns that were just written at `now`.
+// Write the other copy of those columns, just written at `now`, that stand in two places.
 void repeat(const Ring& ring, int columns) {
-  const int before_end = ring.capacity - ring.position;
+  const int position = ring.position, capacity = ring.capacity, end = position + columns;
+  if (position >= STRIP && end <= capacity) return;
+  // Whole vectors: the surplus lands where the next block goes.
   for (int number = 0; number < ring.count; number++) {
     float* row = ring.rows.row(number);
-    const float* written = row + ring.capacity + ring.position;
-    // Whole vectors: the surplus lands where the next block goes.
-    for (int t = 0; t < columns; t += LANES) store(row + ring.position + t, load(written + t));
-    for (int t = before_end; t < columns; t++) row[t - before_end] = written[t];
+    for (int t = position; t < end && t < STRIP; t += LANES) store(row + capacity + t, load(row + t));
+    for (int t = capacity; t < end; t += LANES) store(row + t - capacity, load(row + t));
+  }
+}
+
+// Where the taps of a product find what they reach back to: before `now`, or at the ring's end.
+INLINE void steer(const Product& product, const Ring& ring, int taps, int dilation) {
+  for (int tap = 0; tap < taps; tap++) {
+    const std::ptrdiff_t lag = static_cast<std::ptrdiff_t>(taps - 1 - tap) * dilation;
+    std::ptrdiff_t* offsets = product.offsets + static_cast<std::ptrdiff_t>(tap) * ring.count;
+    const std::ptrdiff_t turn = (lag > ring.position ? ring.capacity - lag : -lag) - offsets[0];
+    if (turn == 0) continue;
+    for (int channel = 0; channel < ring.count; channel++) offsets[channel] += turn;
   }
 }
 
@@ -39,6 +50,7 @@ void stream(StreamNet& net, int columns) {
       StreamLayer& layer = array.layers[depth];
       const bool last = depth + 1 == array.layer_count;
       const Rows h = layer.source.now();
+      steer(layer.conv, layer.source, layer.taps, layer.dilation);
       const Total totalling = number + depth == 0 ? Total::begins : Total::goes_on;
       const Rows a = activate(layer, h.data, net.condition.data, net.activations, net.gated, total,
                               totalling, columns);
@@ -49,7 +61,10 @@ void stream(StreamNet& net, int columns) {
       }
       advance(layer.source, columns);
     }
-    if (array.head_taps > 1) repeat(array.total, columns);
+    if (array.head_taps > 1) {
+      repeat(array.total, columns);
+      steer(array.head, array.total, array.head_taps, 1);
+    }
     const bool last = number + 1 == net.array_count;
     multiply<false>(array.head, array.head_bias, total.data,
                     last ? net.head : net.arrays[number + 1].total.now(), columns);

@@ -30,7 +30,7 @@ enum class Activation { tanh, players_tanh, leaky_relu };
 // as high as what is left: within a tile, the weights of term 0 for its rows, those of term 1, ...
 struct Product {
   const float* weights;
-  const std::ptrdiff_t* offsets;  // from column t of the source's first row
+  std::ptrdiff_t* offsets;  // from column t of the source's first row; a ring's turn with it
   int rows, terms;
 };
 
@@ -63,15 +63,16 @@ struct Place {
 
 // ---- streaming -------------------------------------------------------------------------------
 
-// The last `capacity` columns of some rows, twice: a sample stands at `position` and at `position +
-// capacity`, so any window that reaches back from the second copy is contiguous, and going round
-// costs the same at every block: no block ever moves a history.
+// The last `capacity` columns of some rows, and the first STRIP of them once more behind the last,
+// so that a strip is contiguous wherever it begins. A block is written once and never moved, but
+// for those of the STRIP columns: what is written twice must be fetched twice, and on processors
+// with little cache that cost a sixth of the time.
 struct Ring {
-  Rows rows;  // 2 x capacity + STRIP + ALIGN columns
+  Rows rows;  // capacity + STRIP + ALIGN columns
   int count;  // of rows
   int capacity, position;
 
-  Rows now() const { return rows.at(capacity + position); }
+  Rows now() const { return rows.at(position); }
 };
 
 struct StreamLayer : Layer {

@@ -49,7 +49,7 @@ INLINE void accumulate(Tile<ROWS, VECTORS>& tile, const Product& product, int ro
                        const float* source) {
   const float* weights = product.weights + static_cast<std::ptrdiff_t>(row) * product.terms;
   const std::ptrdiff_t* offsets = product.offsets;
-  for (int term = 0; term < product.terms; term++) {
+  const auto add_term = [&](int term) __attribute__((always_inline)) {
     const float* at = source + offsets[term];
     Lanes values[VECTORS];
     UNROLL
@@ -60,7 +60,16 @@ INLINE void accumulate(Tile<ROWS, VECTORS>& tile, const Product& product, int ro
       UNROLL
       for (int v = 0; v < VECTORS; v++) tile.at[r][v] += weight * values[v];
     }
+  };
+  // Four at a time: of so short a loop the processor foresees the end.
+  int term = 0;
+  for (; term + 4 <= product.terms; term += 4) {
+    add_term(term);
+    add_term(term + 1);
+    add_term(term + 2);
+    add_term(term + 3);
   }
+  for (; term < product.terms; term++) add_term(term);
 }
 
 template <int VECTORS, class Work>

@@ -10,6 +10,8 @@ namespace ampscope {
 namespace {
 
 constexpr double MOST_BYTES = 2e9;  // of one network's state
+// Columns: the shorter a ring, the more of its blocks stand in two places; the longer, the more cache.
+constexpr std::ptrdiff_t LEAST_RING = 256;
 
 Activation activation_of(const LayerArray& array, bool players_tanh) {
   if (array.activation != "Tanh") return Activation::leaky_relu;
@@ -20,8 +22,8 @@ void check_size(const Network& network) {
   double columns = 0.0;
   for (const LayerArray& array : network.arrays()) {
     for (int layer = 0; layer < array.layers(); layer++)
-      columns += array.channels * (2.0 * static_cast<double>(array.history(layer)) + 4.0 * STRIP);
-    columns += array.channels * (2.0 * array.head_taps + 8.0 * STRIP);
+      columns += array.channels * (static_cast<double>(array.history(layer)) + 8.0 * STRIP);
+    columns += array.channels * (array.head_taps + 8.0 * STRIP);
   }
   if (columns * sizeof(float) > MOST_BYTES)
     throw std::invalid_argument("a network whose state takes more than 2 GB");
@@ -141,10 +143,12 @@ void WaveNetPlayer::plan_array(const Network& network, int number, bool players_
   arrays_.push_back(array);
 }
 
-// A window reaches back `history`, and forward a strip that is written in whole vectors.
+// A window reaches back `history`, and forward a strip that is written in whole vectors: between its
+// two ends no column may be the other's.
 Ring WaveNetPlayer::ring(int rows, std::ptrdiff_t history) {
-  const std::ptrdiff_t capacity = whole_vectors(history + STRIP + ALIGN);
-  const std::ptrdiff_t stride = stride_for(2 * capacity + STRIP + ALIGN);
+  const std::ptrdiff_t capacity =
+      std::max(LEAST_RING, whole_vectors(history + STRIP + ALIGN));
+  const std::ptrdiff_t stride = stride_for(capacity + STRIP + ALIGN);
   memory_.emplace_back(rows * stride);
   return {{memory_.back().data(), stride}, rows, static_cast<int>(capacity), 0};
 }
