@@ -148,7 +148,8 @@ def main():
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1))
     xruns = (
-        f"{told['late_blocks']} of ours, {told['flagged_blocks']} told to us, {xruns} told to the"
+        f"{told['overloaded_blocks']} of ours, {told['late_blocks']} blocks late, "
+        f"{told['flagged_blocks']} told to us, {xruns} told to the"
     )
     loads = (100 * told[f"load_{which}"] for which in ("mean", "p999", "highest"))
     print(f"played       {told['seconds']:.0f} s, {told['blocks']} blocks of {arguments.period}")

@@ -203,7 +203,7 @@ def _show(told, as_json):
             ("played", f"{told.seconds:.1f} s through {told.device}"),
             ("blocks", f"{told.blocks} of {sizes} samples at {told.sample_rate} Hz"),
             ("load", _load_words(told.load_mean, told.load_p999, told.load_highest)),
-            ("xruns", _xrun_words(told.late_blocks, told.flagged_blocks)),
+            ("xruns", _xrun_words(told.late_blocks, told.overloaded_blocks, told.flagged_blocks)),
             ("peak in", _level_words(told.input_peak_dbfs)),
             (
                 "peak out",
@@ -267,7 +267,7 @@ class _Screen:
     def _line(self, meters):
         return (
             f"in {_level_words(meters.input_dbfs)}, out {_level_words(meters.output_dbfs)}, load "
-            f"{_load_words(*meters.load)}, {_xrun_words(meters.late, meters.flagged)}"
+            f"{_load_words(*meters.load)}, {_xruns(meters)}"
         )
 
     def _drawn(self, meters, now):
@@ -290,7 +290,7 @@ class _Screen:
             text.append("  clipped", "bold red")
         trip = "not measured" if self._round_trip is None else _milliseconds(self._round_trip)
         text.append(f"\nload {_load_words(*meters.load)}\n")
-        text.append(f"{_xrun_words(meters.late, meters.flagged)} · round trip {trip}")
+        text.append(f"{_xruns(meters)} · round trip {trip}")
         if self._keys.there:
             text.append(f"\n{KEYS}", "dim")
         return text
@@ -313,9 +313,14 @@ def _load_words(mean, high, highest):
     return f"{100 * mean:.1f} % mean, {100 * high:.1f} % p99.9, {100 * highest:.0f} % highest"
 
 
-def _xrun_words(late, flagged):
-    ours = "none of ours" if not late else f"{late} of ours"
-    return f"{flagged} by the driver's account, {ours}"
+def _xruns(meters):
+    return _xrun_words(meters.late, meters.overloaded, meters.flagged)
+
+
+def _xrun_words(late, overloaded, flagged):
+    ours = f"{overloaded or 'none'} of ours"
+    held_up = f", held up {late - overloaded} times by the system" if late > overloaded else ""
+    return f"{flagged} by the driver's account, {ours}{held_up}"
 
 
 def _clip_words(samples):

@@ -217,8 +217,16 @@ class Live:
 
     @property
     def late(self) -> int:
-        """Callbacks that took longer than their samples last: xruns of our making."""
+        """Callbacks that took longer than their samples last, whoever held them up."""
         return self._live.late
+
+    @property
+    def overloaded(self) -> int:
+        """Callbacks that computed for longer than their samples last: xruns of our making.
+
+        By the processor time of their thread, without what the system gave to others meanwhile.
+        """
+        return self._live.overloaded
 
     @property
     def flagged(self) -> int:

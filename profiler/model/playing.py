@@ -57,7 +57,8 @@ class PlayedLive(Record):
     load_mean: float  # time taken, of the time that a block lasts
     load_p999: float
     load_highest: float
-    late_blocks: int  # that took longer than they last: xruns of our making
+    late_blocks: int  # that took longer than they last, whoever held them up
+    overloaded_blocks: int  # that computed for longer than they last: xruns of our making
     flagged_blocks: int  # with samples lost, by the driver's account
     clipped_samples: int
     input_peak_dbfs: float | None  # null: silence
@@ -72,6 +73,7 @@ class Meters(NamedTuple):
     output_dbfs: float
     load: Load
     late: int
+    overloaded: int
     flagged: int
     clipped: int
 
@@ -170,7 +172,8 @@ class LivePlayer:
         now = live.take_peaks()
         self._peaks = [max(pair) for pair in zip(self._peaks, now, strict=True)]
         heard, sounding = (float(amplitude_to_db(peak)) for peak in now)
-        return Meters(heard, sounding, live.load, live.late, live.flagged, live.clipped)
+        counts = live.late, live.overloaded, live.flagged, live.clipped
+        return Meters(heard, sounding, live.load, *counts)
 
     def run(self, look: Callable[[], bool]) -> None:
         """Play until `look`, called every 20 ms, is no longer True.
@@ -210,6 +213,7 @@ class LivePlayer:
             load_p999=live.load.high,
             load_highest=live.load.highest,
             late_blocks=live.late,
+            overloaded_blocks=live.overloaded,
             flagged_blocks=live.flagged,
             clipped_samples=live.clipped,
             input_peak_dbfs=peaks[0],

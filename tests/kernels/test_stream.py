@@ -75,7 +75,7 @@ def test_equals_the_forward_pass_that_is_trained(name, path):
 
 
 @pytest.mark.parametrize("path", paths())
-@pytest.mark.parametrize("dilation", (1, 31, 32, 63, 64, 65, 87, 88, 89, 200))
+@pytest.mark.parametrize("dilation", [1, 31, 32, 63, 64, 65, 87, 88, 89, 200])
 def test_a_past_is_found_wherever_its_ring_turns(dilation, path):
     layers = LayerArray(3, (dilation, 1, dilation), head_taps=16, activation="LeakyReLU")
     network = Network((layers,))

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -33,6 +34,17 @@ int samples(double seconds, int rate) {
 int checked_rate(int rate) {
   if (rate < 1) throw std::invalid_argument("sample_rate is " + std::to_string(rate));
   return rate;
+}
+
+// Of this thread; what a system or another program took meanwhile is not in it.
+double processor_seconds() noexcept {
+#ifdef CLOCK_THREAD_CPUTIME_ID
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+#else
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+#endif
 }
 
 template <class T>
@@ -115,6 +127,7 @@ Load Live::load() const {
 void Live::callback(const float* in, float* out, std::ptrdiff_t frames,
                     unsigned long flags) noexcept {
   const auto began = std::chrono::steady_clock::now();
+  const double computed_before = processor_seconds();
   const FlushDenormals flushing;
   if (out)
     std::memset(out, 0, static_cast<std::size_t>(frames * wiring_.outputs) * sizeof(float));
@@ -133,13 +146,16 @@ void Live::callback(const float* in, float* out, std::ptrdiff_t frames,
   frames_ += static_cast<std::uint64_t>(frames);
   if (flags & XRUN_FLAGS) flagged_++;
   if (frames > 0) {
+    const double computed = processor_seconds() - computed_before;
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - began;
-    note_load(taken.count() * wiring_.sample_rate / static_cast<double>(frames));
+    const double blocks_a_second = wiring_.sample_rate / static_cast<double>(frames);
+    note_load(taken.count() * blocks_a_second, computed * blocks_a_second);
   }
 }
 
-void Live::note_load(double share) noexcept {
+void Live::note_load(double share, double computed) noexcept {
   if (share > 1.0) late_++;
+  if (computed > 1.0) overloaded_++;
   load_sum_ = load_sum_ + share;
   raise_to(load_highest_, share);
   loads_[static_cast<std::size_t>(std::min(200.0 * share, 1.0 * LOADS))]++;

@@ -66,7 +66,8 @@ class Live {
   Ending ending() const { return ending_; }
   std::uint64_t blocks() const { return blocks_; }
   std::uint64_t frames() const { return frames_; }
-  std::uint64_t late() const { return late_; }        // callbacks that took longer than they last
+  std::uint64_t late() const { return late_; }  // callbacks that took longer than they last
+  std::uint64_t overloaded() const { return overloaded_; }  // of processor time: of our making
   std::uint64_t flagged() const { return flagged_; }  // with an xrun by the driver's own account
   std::uint64_t clipped() const { return clipped_; }  // samples that were cut off at the ceiling
   int least_frames() const { return least_frames_; }
@@ -95,7 +96,7 @@ class Live {
   void sound(Voice& voice, const float* in, float* out, int count) noexcept;
   bool guard(float* samples, int count) noexcept;
   void end(Ending why) noexcept;
-  void note_load(double share) noexcept;
+  void note_load(double share, double computed) noexcept;
 
   const Wiring wiring_;
   const float ceiling_;
@@ -105,7 +106,7 @@ class Live {
   std::atomic<float> in_gain_{1.0f}, out_gain_{1.0f};
   std::atomic<bool> muted_{false}, fading_{false}, silent_{false};
   std::atomic<Ending> ending_{Ending::none};
-  std::atomic<std::uint64_t> blocks_{0}, frames_{0}, late_{0}, flagged_{0}, clipped_{0};
+  std::atomic<std::uint64_t> blocks_{0}, frames_{0}, late_{0}, overloaded_{0}, flagged_{0}, clipped_{0};
   std::atomic<int> least_frames_{0}, most_frames_{0};
   std::atomic<float> input_peak_{0.0f}, output_peak_{0.0f};
   std::atomic<double> load_sum_{0.0}, load_highest_{0.0};

@@ -113,6 +113,7 @@ void define_live(nb::module_& module) {
       .def_prop_ro("blocks", &Live::blocks)
       .def_prop_ro("frames", &Live::frames)
       .def_prop_ro("late", &Live::late)
+      .def_prop_ro("overloaded", &Live::overloaded)
       .def_prop_ro("flagged", &Live::flagged)
       .def_prop_ro("clipped", &Live::clipped)
       .def_prop_ro("block_sizes",
