@@ -32,7 +32,7 @@ demo: $(RUNTIME)
 	$(BIN)/ampscope profile tweed --preset quick -o captures/demo -y
 
 test: $(DEVELOPMENT) $(PLAYER) | debian-tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .

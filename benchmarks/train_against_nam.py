@@ -20,6 +20,7 @@ first run: it borrows torch from this one and installs pytorch-lightning and lib
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -203,8 +204,9 @@ def record(arguments, runs):
 
 def show(runs):
     def median(who, level, column):
-        times = [reached(run[who], level, column) for run in runs]
-        return None if None in times else statistics.median(times)
+        times = (reached(run[who], level, column) for run in runs)
+        middle = statistics.median(math.inf if time is None else time for time in times)
+        return None if math.isinf(middle) else middle
 
     def cell(value, form):
         return "never" if value is None else format(value, form)
