@@ -25,6 +25,7 @@ def test_without_portaudio_the_message_says_what_to_install(monkeypatch, tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.delitem(sys.modules, "profiler.rig.portaudio", raising=False)
+    monkeypatch.delattr("profiler.rig.portaudio", raising=False)  # so that both come back
     amp = PortAudioInterface(driver="portaudio", device="Scarlett")
     with pytest.raises(InterfaceError, match=r"PortAudio cannot be loaded .* apt install"):
         connect(Rig(name="amp", maximum_send_dbfs=-12.0, interface=amp))
