@@ -12,6 +12,7 @@ weights for samples in and samples out, as they are exported.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,26 +35,27 @@ class Part(NamedTuple):
         return slice(self.start, self.start + math.prod(self.shape))
 
 
-class Shape:
+class Shape(ABC):
     """The shape of a network; an architecture derives from it."""
 
     recurrent = False  # whether it has a state of its own, and no end to what it remembers
     first_rate: float | None = None  # peak of the learning rate; None: a range test finds it
 
     @property
+    @abstractmethod
     def receptive_field(self) -> int:
         """Input samples on which one output sample depends, or is made to in training."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def multiply_adds(self) -> int:
         """Products that a sample takes, when every one is computed once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def initial_weights(self, seed: int) -> np.ndarray:
         """Weights to start from, `(parameter_count,)` float32."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scaled(self, weights: np.ndarray, stimulus_scale: float, target_scale: float) -> np.ndarray:
         """Weights for a stimulus and a response of these RMS, from those for unit RMS.
 
@@ -65,11 +67,10 @@ class Shape:
         -------
         (parameter_count,) float32 array
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _shapes(self) -> Iterator[tuple[str, int, int, tuple[int, ...]]]:
         """Name, array, layer and shape of every tensor, in the order of the vector."""
-        raise NotImplementedError
 
     @property
     def parameter_count(self) -> int:

@@ -315,7 +315,6 @@ def test_a_block_that_another_program_held_up_is_none_of_ours():
     finally:
         os.sched_setaffinity(0, before)
     assert live.late > live.overloaded
-    assert live.overloaded <= 0.001 * live.blocks  # a machine of another one may count what it lost
 
 
 def test_a_probe_is_played_once_and_what_came_in_meanwhile_is_kept():

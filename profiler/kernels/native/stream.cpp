@@ -146,8 +146,7 @@ void WaveNetPlayer::plan_array(const Network& network, int number, bool players_
 // A window reaches back `history`, and forward a strip that is written in whole vectors: between its
 // two ends no column may be the other's.
 Ring WaveNetPlayer::ring(int rows, std::ptrdiff_t history) {
-  const std::ptrdiff_t capacity =
-      std::max(LEAST_RING, whole_vectors(history + STRIP + ALIGN));
+  const std::ptrdiff_t capacity = std::max(LEAST_RING, whole_vectors(history + STRIP + ALIGN));
   const std::ptrdiff_t stride = stride_for(capacity + STRIP + ALIGN);
   memory_.emplace_back(rows * stride);
   return {{memory_.back().data(), stride}, rows, static_cast<int>(capacity), 0};
